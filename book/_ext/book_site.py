@@ -1,0 +1,135 @@
+"""Sphinx extension: what the finished site needs beyond the theme.
+
+* the buttons in the page header: download the notebook, open it in Colab (where a repository is known);
+* a site that serves every byte itself and serves few: scripts that no page uses are left out, the icon font is cut down
+  to the icons in use, and the theme's style sheet loses the rules of the others;
+* drawings made by a Python function for pages that are not notebooks (the ``{drawing}`` directive).
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+from pathlib import Path
+
+from docutils import nodes
+from fontTools import subset
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
+
+log = logging.getLogger(__name__)
+UNUSED = ("thebe", "mathjax", "require.js", "embed-amd", "html-manager")
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+_ICON_RULE = re.compile(r"(?:\.fa-[\w-]+:before,?)+\{content:\"[^\"]*\"\}")
+
+
+class DrawingDirective(SphinxDirective):
+    """``{drawing} module:function`` puts what the function returns (an object with ``to_html()``) on the page."""
+
+    required_arguments = 1
+
+    def run(self):
+        module, _, name = self.arguments[0].partition(":")
+        os.environ["BOOK_BUILD"] = "1"
+        made = getattr(importlib.import_module(module), name)()
+        for path in Path(importlib.import_module("helpers").__file__).parent.glob("*.py"):
+            self.env.note_dependency(str(path))
+        return [nodes.raw("", made.to_html(), format="html")]
+
+
+def header_buttons(app, pagename, templatename, context, doctree):
+    """Offer the page's notebook for download and, where a repository is known, in Colab."""
+    source = context.get("sourcename") or ""
+    if not source.endswith(".ipynb"):
+        return
+    context["header_buttons"].append(
+        {
+            "type": "link",
+            "url": context["pathto"](f"_sources/{source}", 1),
+            "text": "Notebook",
+            "tooltip": "Download this page as a notebook",
+            "icon": "fas fa-download",
+            "label": "download-notebook-button",
+        }
+    )
+    if app.config.book_repository:
+        address = f"https://colab.research.google.com/github/{app.config.book_repository}/blob/colab/{source}"
+        context["header_buttons"].append(
+            {
+                "type": "link",
+                "url": address,
+                "text": "Colab",
+                "tooltip": "Open this page in Google Colab",
+                "icon": "fas fa-rocket",
+                "label": "colab-button",
+            }
+        )
+
+
+def leave_out_unused(app, pagename, templatename, context, doctree):
+    """Drop scripts and styles that serve features this book does not use (live kernels, client-side mathematics)."""
+    seen = set()
+    for kind in ("script_files", "css_files"):
+        kept = []
+        for asset in context.get(kind, []):
+            text = f"{getattr(asset, 'filename', asset)} {getattr(asset, 'attributes', {}).get('body', '')}"
+            if text not in seen and not any(word in text.lower() for word in UNUSED):
+                kept.append(asset)
+                seen.add(text)
+        context[kind] = kept
+
+
+def mend_roles(app, pagename, templatename, context, doctree):
+    """Docutils marks the bibliography with roles that ARIA has since withdrawn, around children they do not allow."""
+    if "citation-list" in context.get("body", ""):
+        context["body"] = re.sub(r' role="(?:list|doc-biblioentry)"', "", context["body"])
+
+
+def slim_down(app, exception):
+    """Cut the icon font, its style rules and files that no page asks for out of the finished site."""
+    if exception is not None or app.builder.format != "html":
+        return
+    static = Path(app.outdir) / "_static"
+    pages = "".join(p.read_text(encoding="utf-8") for p in Path(app.outdir).rglob("*.html"))
+    scripts = "".join(p.read_text(encoding="utf-8") for p in static.rglob("scripts/*.js") if p.stem != "fontawesome")
+    icons = set(re.findall(r"fa-[a-z][\w-]*", pages + scripts))
+    sheet = static / "styles" / "pydata-sphinx-theme.css"
+    css = sheet.read_text(encoding="utf-8")
+    kept_rules = _ICON_RULE.sub(lambda rule: rule[0] if _names(rule[0]) & icons else "", css)
+    sheet.write_text(re.sub(r"/\*# sourceMappingURL=.*?\*/", "", kept_rules), encoding="utf-8")
+    used = "".join(sorted(_characters(kept_rules)))
+    for font in (static / "vendor" / "fontawesome" / "webfonts").glob("*.woff2"):
+        options = subset.Options(flavor="woff2", ignore_missing_unicodes=True, notdef_outline=True)
+        loaded = subset.load_font(str(font), options)
+        subsetter = subset.Subsetter(options)
+        subsetter.populate(text=used)
+        subsetter.subset(loaded)
+        subset.save_font(loaded, str(font), options)
+    for pattern in ("**/*.map", "scripts/fontawesome.js*", "**/fontawesome/webfonts/*.ttf", "sphinx-thebe.*"):
+        for path in static.glob(pattern):
+            path.unlink()
+
+
+def _names(rule):
+    return set(re.findall(r"\.(fa-[\w-]+):before", rule))
+
+
+def _characters(css):
+    escaped = {chr(int(code, 16)) for code in re.findall(r'"\\([0-9a-f]{4})"', css)}
+    return escaped | {c for c in css if 0xE000 <= ord(c) <= 0xF8FF}
+
+
+def setup(app):
+    repository = os.environ.get("BOOK_REPOSITORY", "")
+    if repository and not _REPOSITORY.fullmatch(repository):
+        raise ValueError(f"BOOK_REPOSITORY must look like owner/name, got {repository!r}")
+    app.add_config_value("book_repository", repository, "html")
+    # the 404 page is shown at any depth, so its links start from the root; a project's Pages live under its name
+    app.config.notfound_urls_prefix = f"/{repository.partition('/')[2]}/" if repository else "/"
+    app.add_directive("drawing", DrawingDirective)
+    app.connect("html-page-context", header_buttons, priority=600)
+    app.connect("html-page-context", leave_out_unused, priority=900)
+    app.connect("html-page-context", mend_roles)
+    app.connect("build-finished", slim_down)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,172 @@
+"""The built site, page by page: complete in itself, sound, light, accessible, and every control moves its figure."""
+
+import html.parser
+import json
+from urllib.parse import unquote, urldefrag
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+from tools.site import SITE, opened, pages, served, weight
+
+pytestmark = pytest.mark.site
+FIRST_VISIT = 1_000_000
+NEXT_VISIT = 400_000
+WITHOUT_FORMULAS = {"exclude": [[".katex"], ["svg"]]}
+"""KaTeX's thousands of spans are hidden from readers of the page by MathML; a drawing is one image."""
+
+
+def require_site():
+    if not (SITE / "index.html").exists():
+        pytest.skip("the site is not built; run make book first")
+
+
+@pytest.fixture(scope="module")
+def base():
+    require_site()
+    with served() as address:
+        yield address
+
+
+class _Links(html.parser.HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.links, self.ids, self.images = [], set(), []
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.ids.update(v for k, v in attrs.items() if k in ("id", "name") and v)
+        self.links += [attrs[k] for k in ("href", "src") if attrs.get(k)]
+        if tag in ("img", "svg"):
+            self.images.append(attrs)
+
+
+@pytest.fixture(scope="module")
+def parsed():
+    require_site()
+    result = {}
+    for page in pages():
+        result[page] = _Links()
+        result[page].feed((SITE / page).read_text(encoding="utf-8"))
+    return result
+
+
+def test_no_dead_internal_link(parsed):
+    dead = []
+    for page, found in parsed.items():
+        for link in found.links:
+            target, fragment = urldefrag(link)
+            if target.startswith(("http:", "https:", "mailto:", "data:")) or page == "404.html":
+                continue
+            path = (SITE / page).parent / unquote(target.split("?")[0]) if target else SITE / page
+            name = path.resolve().relative_to(SITE).as_posix() if path.resolve().is_relative_to(SITE) else str(path)
+            if not path.exists():
+                dead.append(f"{page}: {link}")
+            elif fragment and name in parsed and unquote(fragment) not in parsed[name].ids:
+                dead.append(f"{page}: {link} (no such place)")
+    assert dead == []
+
+
+def test_every_image_says_what_it_shows(parsed):
+    silent = []
+    for page, found in parsed.items():
+        for attrs in found.images:
+            ours = "--natural" in attrs.get("style", "")  # a drawing of the book; others decorate, inside hidden parts
+            if ("src" in attrs and "alt" not in attrs) or (ours and not attrs.get("aria-label")):
+                silent.append(f"{page}: {json.dumps(attrs)[:150]}")
+    assert silent == []
+
+
+def test_pages_ask_no_other_host_and_have_no_errors(base, chromium_browser):
+    for page in pages():
+        with opened(chromium_browser, base + page) as (_, record):
+            assert record["foreign"] == [], page
+            assert record["failed"] == [], page
+            assert record["errors"] == [], page
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_no_serious_accessibility_violation(base, chromium_browser, theme):
+    found = []
+    for page in pages():
+        with opened(chromium_browser, base + page, theme=theme) as (tab, _):
+            tab.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+            for violation in Axe().run(tab, context=WITHOUT_FORMULAS).response["violations"]:
+                if violation["impact"] in ("serious", "critical"):
+                    where = [n["target"] for n in violation["nodes"][:3]]
+                    found.append(f"{page}: {violation['id']} ({len(violation['nodes'])} times) at {where}")
+    assert found == []
+
+
+def test_page_weights_stay_in_the_budget(base, chromium_browser):
+    home = "book/intro.html"
+    with opened(chromium_browser, base + home) as (_, record):
+        first, cached = weight(record["requests"], base)
+    too_heavy = [f"{home}: {first}"] if first > FIRST_VISIT else []
+    for page in pages():
+        with opened(chromium_browser, base + page) as (_, record):
+            alone, _ = weight(record["requests"], base)
+            later, _ = weight(record["requests"], base, cached)
+        if alone > FIRST_VISIT or later > NEXT_VISIT:
+            too_heavy.append(f"{page}: {alone} bytes on a first visit, {later} after the landing page")
+    assert too_heavy == []
+
+
+def explores(tab):
+    return tab.locator("[data-explore]")
+
+
+def chapter_pages():
+    return [p for p in pages() if p.startswith("notebooks/")] + ["book/intro.html"]
+
+
+def press(tab, control):
+    """Move a slider or a select by one, towards the end that it is not at."""
+    backwards = control.evaluate("c => c.tagName === 'SELECT' ? c.selectedIndex > 0 : +c.value >= +c.max")
+    select = control.evaluate("c => c.tagName") == "SELECT"
+    control.focus()
+    tab.keyboard.press({(False, False): "ArrowRight", (False, True): "ArrowLeft"}.get((select, backwards), "ArrowDown"))
+    if select:  # a closed select reacts to the arrow at once on some systems only
+        control.select_option(index=0 if backwards else 1)
+    tab.wait_for_timeout(60)
+
+
+def test_every_control_moves_its_figure_by_keyboard(base, chromium_browser):
+    seen = 0
+    for page in chapter_pages():
+        with opened(chromium_browser, base + page, width=360) as (tab, record):
+            for index in range(explores(tab).count()):
+                figure = explores(tab).nth(index)
+                controls = figure.locator("input[type=range], select")
+                for number in range(controls.count()):
+                    before = figure.get_attribute("data-state")
+                    press(tab, controls.nth(number))
+                    place = f"{page}, figure {index + 1}, control {number + 1}"
+                    assert figure.get_attribute("data-state") != before, place
+                    seen += 1
+            assert record["errors"] == [], page
+    assert seen > 0, "no interactive figure was found in the whole book"
+
+
+def test_first_frame_shows_without_javascript(base, chromium_browser):
+    context = chromium_browser.new_context(java_script_enabled=False)
+    tab = context.new_page()
+    for page in chapter_pages():
+        tab.goto(base + page)
+        for index in range(explores(tab).count()):
+            frame = explores(tab).nth(index).locator("svg, img").first
+            assert frame.is_visible(), f"{page}, figure {index + 1}"
+            assert frame.bounding_box()["height"] > 60
+    context.close()
+
+
+def test_nothing_is_wider_than_a_phone(base, chromium_browser):
+    for page in pages():
+        with opened(chromium_browser, base + page, width=360) as (tab, _):
+            assert tab.evaluate("document.documentElement.scrollWidth") <= 360, page
+
+
+def test_search_finds_a_chapter(base, chromium_browser):
+    with opened(chromium_browser, base + "search.html?q=saddle") as (tab, _):
+        tab.wait_for_selector("#search-results li a", timeout=15000)
+        assert "gradient_descent" in (tab.locator("#search-results li a").first.get_attribute("href") or "")
