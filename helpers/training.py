@@ -101,7 +101,7 @@ def fit(
     resume : bool or path
         ``True``: go on from `checkpoint` if it exists, else start. A path: go on from there. On the CPU, and on a GPU
         with deterministic algorithms, the result equals that of a run that was never interrupted, bit for bit (with
-        the same number of processes; random augmentation in persistent worker processes is the exception).
+        the same number of processes and threads; random augmentation in persistent workers is the exception).
     progress : bool or str
         ``"bar"``, ``"log"`` (one line an epoch), ``"off"``; ``True`` chooses by where it runs.
     checks : bool

@@ -23,7 +23,7 @@ def _run(*command: str, **env: str) -> int:
 
 
 def main() -> int:
-    quick_env = {"BOOK_DATA": "embedded", "PYTHONPATH": str(ROOT)}
+    quick_env = {"BOOK_DATA": "embedded"}
     pytest = (
         "pytest",
         "tests",

@@ -85,11 +85,11 @@ def draw(lr):
 
 def describe(lr):
     resting, moving, lost = outcome(walk(lr))
-    parts = [f"{resting} of 12 walkers rest in a valley"]
+    parts = [f"{resting} of 12 walkers {'rests' if resting == 1 else 'rest'} in a valley"]
     if moving:
-        parts.append(f"{moving} are still moving")
+        parts.append(f"{moving} {'is' if moving == 1 else 'are'} still moving")
     if lost:
-        parts.append(f"{lost} have left the map")
+        parts.append(f"{lost} {'has' if lost == 1 else 'have'} left the map")
     return f"After {N_STEPS} steps " + ", ".join(parts) + "."
 
 
