@@ -40,8 +40,8 @@ def book(tmp_path):
     return tmp_path
 
 
-def start(book):
-    env = dict(os.environ, PYTHONPATH=str(book), PYTHONUNBUFFERED="1", NO_COLOR="1")
+def start(book, **more):
+    env = dict(os.environ, PYTHONPATH=str(book), PYTHONUNBUFFERED="1", NO_COLOR="1", **more)
     return subprocess.Popen(
         [sys.executable, "-m", "tools.build"],
         cwd=book,
@@ -53,8 +53,8 @@ def start(book):
     )
 
 
-def build(book):
-    process = start(book)
+def build(book, **more):
+    process = start(book, **more)
     output, _ = process.communicate(timeout=300)
     return process.returncode, output
 
@@ -70,10 +70,16 @@ def test_a_sound_book_builds_and_an_edit_in_helpers_executes_it_again(book):
     assert status == 0, output
     assert "notebooks: 0 executed now, 1 unchanged" in output
 
+    page = (book / "_build/html/notebooks/01_small.html").read_text()
+    assert "_sources/notebooks/01_small.ipynb" in page
+    assert "colab.research" not in page  # no repository is known, so there is no button
+
     (book / "helpers" / "runtime.py").open("a").write("\n# edited\n")
-    status, output = build(book)
+    status, output = build(book, BOOK_REPOSITORY="owner/name")
     assert status == 0, output
     assert "notebooks: 1 executed now, 0 unchanged" in output
+    page = (book / "_build/html/notebooks/01_small.html").read_text()
+    assert "/github/owner/name/blob/colab/notebooks/01_small.ipynb" in page
 
 
 def test_faults_fail_the_build_and_are_named(book):
