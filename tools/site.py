@@ -10,8 +10,7 @@ import threading
 from contextlib import contextmanager
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-SITE = ROOT / "_build" / "html"
+from tools.build import SITE
 
 
 def pages() -> list[str]:
