@@ -1,21 +1,25 @@
-"""Update rules and the paths they take over a surface.
+"""The paths that optimizers take over a surface.
 
-One rule turns a gradient into a displacement; :func:`descend` applies it again and again, from one start or from many
-at once, and keeps every step. :func:`quadratic_path` knows the same path for a quadratic without walking it.
+A rule turns a gradient into a displacement (:mod:`helpers.optim_rules` has the known ones); :func:`descend` applies it
+again and again, from one start or from many at once, and keeps every step. :func:`torch_path` lets an optimizer of
+``torch.optim`` walk instead, and :func:`quadratic_path` knows gradient descent on a quadratic without walking it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from helpers import optim_rules as rules
 from helpers.surfaces import Surface, as_points, symmetric, value_and_gradient
 
 State = dict[str, Tensor]
-Rule = Callable[[Tensor, State, "float | Tensor"], Tensor]
+Rule = Callable[[Tensor, Tensor, State, "float | Tensor"], Tensor]
+_PLAIN = rules.GradientDescent()
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,12 +33,15 @@ class Trajectory:
     values : Tensor
         Shape of ``points`` without the last axis.
     gradients : Tensor
-        Shape of ``points``.
+        Shape of ``points``: the gradients that the rule was given.
+    states : dict of str to Tensor
+        What the rule remembered after each step, (n_steps, ...); empty unless asked for with ``keep_state=True``.
     """
 
     points: Tensor
     values: Tensor
     gradients: Tensor
+    states: State = field(default_factory=dict)
 
     @property
     def n_steps(self) -> int:
@@ -55,12 +62,8 @@ class Trajectory:
         """The path of the ``i``-th of many starts, as a trajectory of its own."""
         if self.points.dim() != 3:
             raise ValueError(f"run(i) picks one of many starts, but points has shape {tuple(self.points.shape)}.")
-        return Trajectory(self.points[:, i], self.values[:, i], self.gradients[:, i])
-
-
-def gradient_step(gradient: Tensor, state: State, lr: float | Tensor) -> Tensor:
-    """Plain gradient descent: move by -lr times the gradient, remember nothing."""
-    return -lr * gradient
+        states = {name: kept[:, i] for name, kept in self.states.items()}
+        return Trajectory(self.points[:, i], self.values[:, i], self.gradients[:, i], states)
 
 
 def descend(
@@ -69,7 +72,9 @@ def descend(
     *,
     lr: float | Tensor | Callable[[int], float],
     n_steps: int,
-    rule: Rule = gradient_step,
+    rule: Rule = _PLAIN,
+    gradient: Callable[[Tensor, int], Tensor] | None = None,
+    keep_state: bool = False,
 ) -> Trajectory:
     """Walk down a surface and keep every step.
 
@@ -85,8 +90,14 @@ def descend(
     n_steps : int
         Number of updates.
     rule : callable, optional
-        ``rule(gradient, state, lr)`` returns the displacement; ``state`` is a dict of its own that lives as long
-        as the run. Plain gradient descent unless given.
+        ``rule(x, gradient, state, lr)`` returns the displacement; ``state`` is a dict of its own that lives as long
+        as the run. A rule with a method ``look_ahead(x, state)`` is given the gradient at the point it returns.
+        Plain gradient descent unless given.
+    gradient : callable, optional
+        ``gradient(x, step)`` is given to the rule instead of the exact gradient: one of a mini-batch, a noisy or a
+        sparse one. Same shape as x.
+    keep_state : bool, optional
+        Whether to keep what the rule remembers, step by step, as ``Trajectory.states``.
 
     Returns
     -------
@@ -113,18 +124,98 @@ def descend(
     if n_steps < 0:
         raise ValueError(f"n_steps must be 0 or more, got {n_steps}.")
     rate_at = lr if callable(lr) else lambda step: lr
+    look_ahead = getattr(rule, "look_ahead", None)
     state: State = {}
-    points, values, gradients = [], [], []
+    points, values, gradients, kept = [], [], [], []
     for step in range(n_steps + 1):
-        value, gradient = value_and_gradient(f, x)
-        if step == 0 and not (value.isfinite().all() and gradient.isfinite().all()):
+        value, g = value_and_gradient(f, x)
+        if step == 0 and not (value.isfinite().all() and g.isfinite().all()):
             raise ValueError(f"the surface has no finite value and gradient at the start {x.tolist()}.")
+        if gradient is not None:
+            g = gradient(x, step)
+        elif look_ahead is not None:
+            _, g = value_and_gradient(f, look_ahead(x, state))
         points.append(x)
         values.append(value)
-        gradients.append(gradient)
+        gradients.append(g)
         if step < n_steps:
-            x = x + rule(gradient, state, _checked_rate(rate_at(step), x))
+            x = x + rule(x, g, state, _checked_rate(rate_at(step), x))
+            kept.append({name: entry for name, entry in state.items() if keep_state and entry.dim()})
+    states = {name: torch.stack([entry[name] for entry in kept]) for name in (kept[0] if kept else ())}
+    return Trajectory(torch.stack(points), torch.stack(values), torch.stack(gradients), states)
+
+
+def torch_path(
+    f: Surface | Callable[[Tensor], Tensor],
+    start: Tensor | Sequence[float] | float,
+    optimizer: Callable[[list[Tensor]], torch.optim.Optimizer],
+    *,
+    n_steps: int,
+) -> Trajectory:
+    """The same walk with an optimizer of ``torch.optim``.
+
+    Parameters
+    ----------
+    f : Surface or callable
+        Maps (..., dim) to (...).
+    start : Tensor, sequence or float
+        Shape (dim,), or (n_starts, dim): torch's rules work coordinate by coordinate, so that starts do not mix.
+    optimizer : callable
+        Makes the optimizer from the list of parameters, ``lambda p: torch.optim.SGD(p, lr=0.1)``.
+    n_steps : int
+        Number of updates.
+
+    Examples
+    --------
+    >>> from helpers import surfaces
+    >>> path = torch_path(surfaces.parabola(), 10.0, lambda p: torch.optim.SGD(p, lr=0.2), n_steps=10)
+    >>> f"{path.final.item():.6f}"
+    '0.060466'
+    """
+    x = as_points(start).detach().clone().requires_grad_()
+    stepper = optimizer([x])
+    points, values, gradients = [], [], []
+    for step in range(n_steps + 1):
+        value, x.grad = value_and_gradient(f, x.detach())
+        points.append(x.detach().clone())
+        values.append(value)
+        gradients.append(x.grad.clone())
+        if step < n_steps:
+            stepper.step()
     return Trajectory(torch.stack(points), torch.stack(values), torch.stack(gradients))
+
+
+def torch_twin(rule: Rule, lr: float) -> Callable[[list[Tensor]], torch.optim.Optimizer]:
+    """The optimizer of ``torch.optim`` that takes the same steps as a rule, for :func:`torch_path`.
+
+    Raises
+    ------
+    ValueError
+        If the rule is in a form that PyTorch does not have.
+
+    Examples
+    --------
+    >>> from helpers import surfaces
+    >>> twin = torch_twin(rules.Adam(), lr=0.1)
+    >>> ours = descend(surfaces.saddle(), [1.0, 0.5], lr=0.1, n_steps=50, rule=rules.Adam())
+    >>> torch.allclose(ours.points, torch_path(surfaces.saddle(), [1.0, 0.5], twin, n_steps=50).points, atol=1e-12)
+    True
+    """
+    options = dict(getattr(rule, "__dict__", {}))
+    paper_form = any(options.pop(name, False) for name in ("eps_inside", "eps_hat", "rate_inside"))
+    paper_form |= options.pop("bias_correction", "power") != "power"
+    make = {
+        rules.GradientDescent: torch.optim.SGD,
+        rules.Momentum: torch.optim.SGD,
+        rules.Nesterov: partial(torch.optim.SGD, nesterov=True),
+        rules.AdaGrad: torch.optim.Adagrad,
+        rules.RMSProp: torch.optim.RMSprop,
+        rules.Adadelta: torch.optim.Adadelta,
+        rules.Adam: torch.optim.AdamW if options.pop("decoupled", False) else torch.optim.Adam,
+    }.get(type(rule))
+    if make is None or paper_form:
+        raise ValueError(f"torch.optim has no optimizer that takes the steps of {rule}.")
+    return lambda parameters: make(parameters, lr=lr, **options)
 
 
 def _checked_rate(lr: float | Tensor, x: Tensor) -> float | Tensor:

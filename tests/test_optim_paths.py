@@ -192,7 +192,7 @@ def test_a_schedule_sees_each_step_once():
 
 
 def test_a_rule_keeps_its_own_state():
-    def heavy_ball(gradient, state, lr):
+    def heavy_ball(x, gradient, state, lr):
         state["v"] = 0.9 * state["v"] + gradient if "v" in state else gradient
         return -lr * state["v"]
 
