@@ -101,11 +101,11 @@ class Page:
         def button(kind: str, name: str, inside: str) -> str:
             return f'<button type="button" data-do="{kind}" aria-label="{name}">{inside}</button>'
 
-        both = _icon("play") + _icon("pause")
+        both = icon("play") + icon("pause")
         return (
-            f'<span class="explore-buttons">{button("back", f"Previous {label}", _icon("back"))}'
+            f'<span class="explore-buttons">{button("back", f"Previous {label}", icon("back"))}'
             f'<button type="button" data-do="play">{both}<span>Play</span></button>'
-            f"{button('on', f'Next {label}', _icon('on'))}</span>"
+            f"{button('on', f'Next {label}', icon('on'))}</span>"
         )
 
     def _json(self) -> str:
@@ -126,7 +126,7 @@ class Page:
         return text.replace("</", "<\\/").replace("<!--", "\\u003c!--")
 
 
-def _icon(kind: str) -> str:
+def icon(kind: str) -> str:
     solid = ' class="solid"' if kind in ("play", "pause") else ""
     return f'<svg viewBox="0 0 24 24" aria-hidden="true" data-icon="{kind}"><path{solid} d="{_ICONS[kind]}"/></svg>'
 

@@ -42,7 +42,11 @@ ROOMS = {
         "",
         "torchvision sklearn filelock platformdirs tqdm",
     ),
-    "calculus": room("backprop batches curvature optim_paths piecewise surfaces", "torch"),
+    "calculus": room(
+        "activations backprop batches curvature initialization losses optim_maps optim_paths optim_rules optim_surfaces "
+        "schedules surfaces",
+        "torch",
+    ),
     "graph": room("graph graph_drawing graph_layout graph_steps graph_svg", "", "style"),
     "training": room(
         "training run engine checkpoint diagnose early_stopping failures history lr_finder meter progress",
@@ -52,10 +56,10 @@ ROOMS = {
     ),
     "plotting": room("plotting plotting_training", "matplotlib numpy torch", "style calculus training"),
     "explore": room(
-        "explore explore_controls explore_encode explore_page",
-        "matplotlib numpy",
-        "style svg plotting",
-        "ipywidgets PIL",
+        "explore explore_controls explore_encode explore_page playground",
+        "matplotlib numpy torch",
+        "style svg plotting calculus",
+        "ipywidgets PIL contourpy py_mini_racer",
     ),
     "svg": room("svg svg_path", "", "style"),
     "shapes": room("shapes", "torch matplotlib", "style"),

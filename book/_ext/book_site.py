@@ -86,6 +86,13 @@ def mend_roles(app, pagename, templatename, context, doctree):
         context["body"] = re.sub(r' role="(?:list|doc-biblioentry)"', "", context["body"])
 
 
+def load_playground(app, pagename, templatename, context, doctree):
+    """Load the optimizer playground's script and style sheet on the pages that have one."""
+    if "data-playground" in context.get("body", ""):
+        app.add_css_file("playground.css")
+        app.add_js_file("playground.js", loading_method="defer")
+
+
 def slim_down(app, exception):
     """Cut the icon font, its style rules and files that no page asks for out of the finished site."""
     if exception is not None or app.builder.format != "html":
@@ -131,5 +138,6 @@ def setup(app):
     app.connect("html-page-context", header_buttons, priority=600)
     app.connect("html-page-context", leave_out_unused, priority=900)
     app.connect("html-page-context", mend_roles)
+    app.connect("html-page-context", load_playground)
     app.connect("build-finished", slim_down)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
