@@ -2,12 +2,18 @@
 
 
 def pytest_collection_modifyitems(items):
+    """Prepare the cells of the notebooks, and begin with the longest files when several processes share the work."""
+    for item in items:
+        _let_nbval_compare(item)
+    items.sort(key=lambda item: not item.path.name.startswith("test_site"))
+
+
+def _let_nbval_compare(item):
     """Let nbval compare the worked numbers that the notebooks keep.
 
     The notebooks store no execution counts, so that a diff shows only what was changed. nbval takes a cell without a
     count for one that was never run, and refuses to compare what it printed; here such a cell gets a count, in memory.
     """
-    for item in items:
-        cell = getattr(item, "cell", None)
-        if cell is not None and cell.get("outputs") and cell.get("execution_count") is None:
-            cell["execution_count"] = 1
+    cell = getattr(item, "cell", None)
+    if cell is not None and cell.get("outputs") and cell.get("execution_count") is None:
+        cell["execution_count"] = 1

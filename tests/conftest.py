@@ -7,6 +7,7 @@ import os
 import pytest
 
 from tools import chromium
+from tools.site import SITE, served
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +24,18 @@ def chromium_browser():
         pytest.skip(f"the built pages were not checked in a browser: {missing}")
     with chromium.launched() as browser:
         yield browser
+
+
+@pytest.fixture(scope="session")
+def built_site():
+    """The folder of the built site; tests that look at it are skipped where it was not built."""
+    if not (SITE / "index.html").exists():
+        pytest.skip("the site is not built; run make book first")
+    return SITE
+
+
+@pytest.fixture(scope="session")
+def base(built_site):
+    """The address at which the built site is served."""
+    with served() as address:
+        yield address

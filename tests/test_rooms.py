@@ -44,7 +44,7 @@ ROOMS = {
     ),
     "calculus": room(
         "activations backprop batches curvature initialization losses optim_maps optim_paths optim_rules optim_surfaces "
-        "schedules surfaces",
+        "piecewise schedules surfaces",
         "torch",
     ),
     "graph": room("graph graph_drawing graph_layout graph_steps graph_svg", "", "style"),

@@ -5,27 +5,12 @@ import json
 from urllib.parse import unquote, urldefrag
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 
-from tools.site import SITE, opened, pages, served, weight
+from tools.site import SITE, opened, pages, weight
 
 pytestmark = pytest.mark.site
 FIRST_VISIT = 1_000_000
 NEXT_VISIT = 400_000
-WITHOUT_FORMULAS = {"exclude": [[".katex"], ["svg"]]}
-"""KaTeX's thousands of spans are hidden from readers of the page by MathML; a drawing is one image."""
-
-
-def require_site():
-    if not (SITE / "index.html").exists():
-        pytest.skip("the site is not built; run make book first")
-
-
-@pytest.fixture(scope="module")
-def base():
-    require_site()
-    with served() as address:
-        yield address
 
 
 class _Links(html.parser.HTMLParser):
@@ -42,8 +27,7 @@ class _Links(html.parser.HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def parsed():
-    require_site()
+def parsed(built_site):
     result = {}
     for page in pages():
         result[page] = _Links()
@@ -83,19 +67,6 @@ def test_pages_ask_no_other_host_and_have_no_errors(base, chromium_browser):
             assert record["foreign"] == [], page
             assert record["failed"] == [], page
             assert record["errors"] == [], page
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_no_serious_accessibility_violation(base, chromium_browser, theme):
-    found = []
-    for page in pages():
-        with opened(chromium_browser, base + page, theme=theme) as (tab, _):
-            tab.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-            for violation in Axe().run(tab, context=WITHOUT_FORMULAS).response["violations"]:
-                if violation["impact"] in ("serious", "critical"):
-                    where = [n["target"] for n in violation["nodes"][:3]]
-                    found.append(f"{page}: {violation['id']} ({len(violation['nodes'])} times) at {where}")
-    assert found == []
 
 
 def test_page_weights_stay_in_the_budget(base, chromium_browser):

@@ -1,9 +1,10 @@
 """``make test``: everything that must hold before a change lands.
 
 The order is from quick to slow: style, notebook rules, the strict build, then one run of pytest over the tests with
-their doctests, the built site in a browser, and every notebook through nbval. All steps run even when one fails; the
-exit status is that of the first failure, and pytest's closing line comes last. Tests marked slow (25 kills in place of
-5, several processes under torchrun) run with ``BOOK_SLOW=1``, as in the weekly workflow.
+their doctests, the built site in a browser, and every notebook through nbval, shared by as many processes as there are
+cores (at most four). All steps run even when one fails; the exit status is that of the first failure, and pytest's
+closing line comes last. Tests marked slow (25 kills in place of 5, several processes under torchrun) run with
+``BOOK_SLOW=1``, as in the weekly workflow.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def _run(*command: str, **env: str) -> int:
 
 
 def main() -> int:
-    quick_env = {"BOOK_DATA": "embedded"}
+    quick_env = {"BOOK_DATA": "embedded", "OMP_NUM_THREADS": "1"}  # one core for each of the processes below
     pytest = (
         "pytest",
         "tests",
@@ -33,6 +34,10 @@ def main() -> int:
         "--nbval-lax",
         "-q",
         "--durations=15",
+        "--numprocesses",
+        str(max(1, min(4, os.cpu_count() or 1))),
+        "--dist=loadfile",  # the cells of a notebook, and tests that share a fixture, stay in one process
+        "--no-loadscope-reorder",
         *([] if os.environ.get("BOOK_SLOW") == "1" else ["-m", "not slow"]),
     )
     steps = {
