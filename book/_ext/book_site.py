@@ -3,7 +3,8 @@
 * the buttons in the page header: download the notebook, open it in Colab (where a repository is known);
 * a site that serves every byte itself and serves few: scripts that no page uses are left out, the icon font is cut down
   to the icons in use, and the theme's style sheet loses the rules of the others;
-* drawings made by a Python function for pages that are not notebooks (the ``{drawing}`` directive).
+* drawings and tables made by a Python function, for pages that are not notebooks (the ``{drawing}`` and ``{table-of}``
+  directives).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import re
 from pathlib import Path
 
 from docutils import nodes
+from docutils.statemachine import StringList
 from fontTools import subset
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
@@ -29,13 +31,24 @@ class DrawingDirective(SphinxDirective):
 
     required_arguments = 1
 
-    def run(self):
+    def made(self):
         module, _, name = self.arguments[0].partition(":")
         os.environ["BOOK_BUILD"] = "1"
-        made = getattr(importlib.import_module(module), name)()
         for path in Path(importlib.import_module("helpers").__file__).parent.glob("*.py"):
             self.env.note_dependency(str(path))
-        return [nodes.raw("", made.to_html(), format="html")]
+        return getattr(importlib.import_module(module), name)()
+
+    def run(self):
+        return [nodes.raw("", self.made().to_html(), format="html")]
+
+
+class TableDirective(DrawingDirective):
+    """``{table-of} module:function`` puts the Markdown table that the function returns on the page."""
+
+    def run(self):
+        box = nodes.container(classes=["wide-table", nodes.make_id(self.arguments[0])])
+        self.state.nested_parse(StringList(self.made().splitlines(), self.arguments[0]), 0, box)
+        return [box]
 
 
 def header_buttons(app, pagename, templatename, context, doctree):
@@ -135,6 +148,7 @@ def setup(app):
     # the 404 page is shown at any depth, so its links start from the root; a project's Pages live under its name
     app.config.notfound_urls_prefix = f"/{repository.partition('/')[2]}/" if repository else "/"
     app.add_directive("drawing", DrawingDirective)
+    app.add_directive("table-of", TableDirective)
     app.connect("html-page-context", header_buttons, priority=600)
     app.connect("html-page-context", leave_out_unused, priority=900)
     app.connect("html-page-context", mend_roles)
