@@ -277,3 +277,18 @@ class Adam:
         state["rate"] = lr / (c1 * root)
         step = -state["rate"] * m
         return step - lr * self.weight_decay * x if self.decoupled else step
+
+
+def table() -> str:
+    """The rules as a Markdown table: update, numbers kept for each parameter, and the optimizer of PyTorch."""
+    rows = (
+        ("gradient descent", GradientDescent, 0, "`SGD(lr)`"),
+        ("momentum", Momentum, 1, "`SGD(lr, momentum=0.9)`"),
+        ("Nesterov", Nesterov, 1, "`SGD(lr, momentum=0.9, nesterov=True)`"),
+        ("AdaGrad", AdaGrad, 1, "`Adagrad(lr)`"),
+        ("RMSProp", RMSProp, 1, "`RMSprop(lr, alpha=0.99)`"),
+        ("Adadelta", Adadelta, 2, "`Adadelta(lr=1)`"),
+        ("Adam", Adam, 2, "`Adam(lr, betas=(0.9, 0.999))`"),
+    )
+    head = "| method | update | keeps | `torch.optim` |\n| --- | --- | --- | --- |\n"
+    return head + "".join(f"| {name} | ${rule.equation}$ | {kept} | {torch} |\n" for name, rule, kept, torch in rows)

@@ -24,7 +24,7 @@ STEPS = 200
 MAP, LEFT, TOP = 330, 38, 8  # px: side and corner of the map, as in playground.js
 _VIEWS = {  # lower left corner and side of the square window, and the start
     "ravine": ((-6.0, -4.5, 9.0), (-5.0, -2.0)),
-    "turned ravine": ((-5.0, -5.0, 10.0), (-4.5, -0.5)),
+    "turned ravine": ((-5.0, -5.0, 10.0), (-4.95, -2.12)),
     "saddle": ((-2.0, -2.0, 4.0), (1.6, 0.02)),
     "Rosenbrock": ((-2.0, -1.0, 4.0), (-1.2, 1.0)),
     "Beale": ((-4.5, -4.5, 9.0), (1.0, 1.5)),
@@ -32,7 +32,7 @@ _VIEWS = {  # lower left corner and side of the square window, and the start
 _RULES = ("gradient descent", "momentum", "Nesterov", "AdaGrad", "RMSProp", "Adadelta", "Adam")
 _MEMORIES = {"RMSProp": 20, "Adadelta": 20, "Adam": 60}  # slider index: 0.9, 0.9, 0.999
 _SLIDERS = (  # field, label, largest index, where it starts
-    ("lr", "learning rate η", 100, 66),
+    ("lr", "learning rate η", 200, 132),
     ("momentum", "momentum μ, β₁", 99, 90),
     ("memory", "memory of squares ρ, β₂", 60, 0),
     ("shown", "steps shown", STEPS, 60),
@@ -76,7 +76,7 @@ class OptimizerPlayground:
         """What the script is given: surfaces with contours, minima and ticks, and the first state."""
         index = {name: start for name, _, _, start in _SLIDERS} | {"memory": dict(_MEMORIES)}
         settings = {
-            "lr": float(f"{10 ** (-4 + index['lr'] / 20):.3g}"),
+            "lr": float(f"{10 ** (-4 + index['lr'] / 40):.3g}"),
             "momentum": index["momentum"] / 100,
             "memory": round(1 - 10 ** (-_MEMORIES.get(self.rule, 0) / 20), 4),
         }

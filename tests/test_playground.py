@@ -105,13 +105,13 @@ def test_the_paths_are_pythons(script, rule, surface, rate, momentum, memory, u)
 
 
 def test_the_race_finds_the_best_rate_of_the_slider(script):
-    rates = [script(f"OptimizerPlayground.rateAt({i})") for i in range(101)]
+    rates = [script(f"OptimizerPlayground.rateAt({i})") for i in range(201)]
     assert rates[0] == 1e-4
     assert rates[-1] == 10
     assert all(a < b for a, b in itertools.pairwise(rates))
     f, start = SURFACES["ravine"], [-5.0, -2.0]
     runs = descend(
-        f, [start] * 101, lr=torch.tensor(rates, dtype=torch.float64), n_steps=50, rule=rules.GradientDescent()
+        f, [start] * 201, lr=torch.tensor(rates, dtype=torch.float64), n_steps=50, rule=rules.GradientDescent()
     )
     best = script("OptimizerPlayground.bestRate('gradient descent', 'ravine', [-5, -2], {}, 50)")
     assert best == runs.values[-1].nan_to_num(nan=math.inf).argmin().item()
@@ -239,7 +239,7 @@ def test_the_start_is_where_the_reader_points(visit):
 def test_paths_are_kept_raced_removed_and_cleared(visit):
     tab = visit()
     tab.get_by_role("button", name="Keep this path").click()
-    field(tab, "lr").fill("20")
+    field(tab, "lr").fill("40")
     assert [row[1] for row in rows(tab)] == ["η 0.001, μ 0.90", "η 0.2, μ 0.90"]
     tab.get_by_role("button", name="Race").click()
     raced = rows(tab)

@@ -113,8 +113,8 @@ const OptimizerPlayground = (() => {
   }
 
   // Three significant digits: what the page shows is what it computes with.
-  const rateAt = (index) => Number((10 ** (-4 + index / 20)).toPrecision(3)); // 0.0001 ... 10
-  const RATES = 101;
+  const rateAt = (index) => Number((10 ** (-4 + index / 40)).toPrecision(3)); // 0.0001 ... 10
+  const RATES = 201;
   const momentumAt = (index) => index / 100; // 0 ... 0.99
   const memoryAt = (index) => Number((1 - 10 ** (-index / 20)).toFixed(index < 40 ? 3 : 4)); // 0 ... 0.9990
   const MEMORIES = 61;
