@@ -34,7 +34,7 @@ class LRFinder:
     smoothed : tuple of float
         The same, as an exponentially weighted mean with bias correction.
     suggestion : float
-        Where the smoothed loss falls fastest per factor of learning rate.
+        Where the smoothed loss falls fastest per factor of learning rate, over a tenth of the steps.
     diverged : bool
         Whether the test went on until the loss exploded. If not, larger rates may work too.
     """
@@ -132,7 +132,9 @@ def find_lr(
     if len(losses) < 3:
         raise ValueError(f"the loss is not finite, or explodes at once, at lr_min={lr_min}: check data and loss first")
     tried = rates[: len(losses)]
-    return LRFinder(tuple(tried), tuple(losses), tuple(smoothed), _steepest(tried, smoothed), len(losses) < steps)
+    return LRFinder(
+        tuple(tried), tuple(losses), tuple(smoothed), _steepest(tried, smoothed, smoothing), len(losses) < steps
+    )
 
 
 def _range_test(
@@ -198,9 +200,14 @@ def _as_before(model: nn.Module, optimizer: torch.optim.Optimizer, train: Iterab
         checkpoint.set_random_state(random, train)
 
 
-def _steepest(rates: list[float], smoothed: list[float]) -> float:
-    """Return the learning rate at which the loss falls fastest over log(lr), up to the point where it is lowest."""
+def _steepest(rates: list[float], smoothed: list[float], smoothing: float) -> float:
+    """Return the learning rate at which the loss falls fastest over log(lr), up to the point where it is lowest.
+
+    A fall counts over a tenth of the steps, and only once the smoothed loss rests on as many batches as it averages:
+    before, and from one step to the next, the batches differ by more than the rate has changed the loss.
+    """
     lowest = max(min(range(len(smoothed)), key=smoothed.__getitem__), 1)
-    step = math.log(rates[1] / rates[0])
-    slopes = [(smoothed[i + 1] - smoothed[i]) / step for i in range(lowest)]
-    return rates[min(range(lowest), key=slopes.__getitem__)]
+    width = min(max(1, len(rates) // 10), lowest)
+    first = min(round(1 / (1 - smoothing)), lowest - width)
+    falls = {i: smoothed[i] - smoothed[i + width] for i in range(first, lowest - width + 1)}
+    return rates[max(falls, key=falls.__getitem__) + width // 2]

@@ -37,6 +37,21 @@ def test_suggestion_lies_below_the_edge_of_stability():
     assert edge < result.lr[-1] < 30 * edge
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_noise_between_batches_is_not_taken_for_a_fall(seed):
+    """In small batches, neighbouring losses differ by more than the smallest rates can change them."""
+    random = torch.Generator().manual_seed(seed)
+    X = torch.randn(240, 10, generator=random)
+    y = X @ torch.randn(10, 1, generator=random) + torch.randn(240, 1, generator=random)
+    torch.manual_seed(seed)
+    model = nn.Sequential(nn.Linear(10, 32), nn.ReLU(), nn.Linear(32, 1))
+    result = find_lr(
+        model, data.loader(X, y, batch_size=16, seed=seed), loss_fn=nn.MSELoss(),
+        optimizer=torch.optim.SGD(model.parameters(), lr=1), device="cpu",
+    )  # fmt: skip
+    assert 1e-3 < result.suggestion < 1
+
+
 def test_the_losses_are_those_of_a_loop_by_hand():
     model, optimizer = parts()
     by_hand, other = copy.deepcopy(model), None
