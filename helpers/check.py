@@ -169,7 +169,8 @@ def glue(name: str, value: Any, spec: str = "{}") -> None:
     from IPython.display import display
 
     metadata = {"scrapbook": {"name": name, "mime_prefix": GLUE_PREFIX}}
-    display({f"{GLUE_PREFIX}text/plain": text}, raw=True, metadata=metadata)
+    # MyST-NB reads the text as a Python literal: without quotes 206,410 becomes a pair, and 0.50 becomes 0.5
+    display({f"{GLUE_PREFIX}text/plain": repr(text)}, raw=True, metadata=metadata)
     from helpers import style
 
     if not style.building():

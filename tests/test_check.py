@@ -252,9 +252,11 @@ def glued(tmp_path_factory):
     """A notebook that glues, run while building and run live."""
     code = (
         "from helpers import check\nimport torch\n"
-        "check.glue('03-loss', torch.tensor(0.12345678), '{:.4f}')\ncheck.glue('03-slope', -2.5, '{:.1f}')"
+        "check.glue('03-loss', torch.tensor(0.12345678), '{:.4f}')\ncheck.glue('03-slope', -2.5, '{:.1f}')\n"
+        "check.glue('03-count', 206410, '{:,}')\ncheck.glue('03-half', 0.5, '{:.2f}')\ncheck.glue('03-word', \"it's\")"
     )
-    text = "# Test\n\nThe loss is {glue:text}`03-loss`, the slope {glue:text}`03-slope`."
+    names = ("loss", "slope", "count", "half", "word")
+    text = "# Test\n\n" + ", ".join(f"{{glue:text}}`03-{name}`" for name in names)
     runs = {}
     for building in ("1", "0"):
         cells = [nbformat.v4.new_markdown_cell(text), nbformat.v4.new_code_cell(code)]
@@ -277,13 +279,13 @@ def test_glued_numbers_reach_the_text_of_the_page(glued, tmp_path):
     assert done.returncode == 0, done.stderr
     for name in ("index.html", "live.html"):
         page = (out / name).read_text(encoding="utf-8")
-        assert '<span class="pasted-text">0.1235</span>' in page
-        assert '<span class="pasted-text">−2.5</span>' in page
+        for text in ("0.1235", "−2.5", "206,410", "0.50", "it’s"):
+            assert f'<span class="pasted-text">{text}</span>' in page, text
 
 
 def test_a_live_notebook_shows_what_was_glued_and_a_page_does_not(glued):
     shown = [output["data"].get("text/plain") for output in glued["0"].cells[1].outputs]
-    assert [text for text in shown if text] == ["03-loss = 0.1235", "03-slope = −2.5"]
+    assert [text for text in shown if text][:3] == ["03-loss = 0.1235", "03-slope = −2.5", "03-count = 206,410"]
     assert all(set(output["data"]) == {check.GLUE_PREFIX + "text/plain"} for output in glued["1"].cells[1].outputs)
 
 

@@ -131,6 +131,20 @@ def test_first_frame_shows_without_javascript(base, chromium_browser):
     context.close()
 
 
+TOO_LONG = """() => [...document.querySelectorAll("div.math")]
+    .filter(box => box.scrollWidth > box.clientWidth).map(box => box.querySelector("annotation").textContent)"""
+
+
+def test_no_formula_is_longer_than_a_line_of_a_laptop(base, chromium_browser):
+    too_long, seen = [], 0
+    for page in chapter_pages():
+        with opened(chromium_browser, base + page, width=1280) as (tab, _):
+            seen += tab.locator("div.math").count()
+            too_long += [f"{page}: {formula}" for formula in tab.evaluate(TOO_LONG)]
+    assert too_long == []
+    assert seen > 50
+
+
 def test_nothing_is_wider_than_a_phone(base, chromium_browser):
     for page in pages():
         with opened(chromium_browser, base + page, width=360) as (tab, _):
