@@ -122,8 +122,17 @@ class Page:
             "notes": notes,
             "say": [notes.index(note) for note in self.notes],
         }
-        text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-        return text.replace("</", "<\\/").replace("<!--", "\\u003c!--")
+        return script_json(data)
+
+
+def script_json(data: Any) -> str:
+    """JSON for the inside of a ``<script>`` element, which nothing in it may close.
+
+    >>> script_json({"a": "</script>"})
+    '{"a":"<\\\\/script>"}'
+    """
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return text.replace("</", "<\\/").replace("<!--", "\\u003c!--")
 
 
 def icon(kind: str) -> str:

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 
 from helpers import optim_surfaces, style
-from helpers.explore_page import icon
+from helpers.explore_page import icon, script_json
+from helpers.optim_maps import lowest
 from helpers.surfaces import Surface
 
 WEB = Path(__file__).parent / "web"
@@ -75,11 +76,6 @@ class OptimizerPlayground:
     def data(self) -> dict:
         """What the script is given: surfaces with contours, minima and ticks, and the first state."""
         index = {name: start for name, _, _, start in _SLIDERS} | {"memory": dict(_MEMORIES)}
-        settings = {
-            "lr": float(f"{10 ** (-4 + index['lr'] / 40):.3g}"),
-            "momentum": index["momentum"] / 100,
-            "memory": round(1 - 10 ** (-_MEMORIES.get(self.rule, 0) / 20), 4),
-        }
         return {
             "steps": STEPS,
             "surfaces": {name: _described(name) for name in _VIEWS},
@@ -88,14 +84,13 @@ class OptimizerPlayground:
                 "rule": self.rule,
                 "start": list(_VIEWS[self.surface][1]),
                 "index": {name: index[name] for name in ("lr", "momentum", "memory")},
-                "settings": settings,
                 "shown": index["shown"],
                 "kept": [],
             },
         }
 
     def _repr_html_(self) -> str:
-        data = json.dumps(self.data(), ensure_ascii=False, separators=(",", ":"))
+        data = script_json(self.data())
         key = "playground-" + hashlib.sha1(data.encode()).hexdigest()[:8]
         if style.building():
             return self._page(key, data, _first_state(data, key))
@@ -127,7 +122,6 @@ class OptimizerPlayground:
             '<button type="button" data-do="race">Race: all, each at its best η</button>'
             '<button type="button" data-do="clear">Clear</button>'
         )
-        data = data.replace("</", "<\\/").replace("<!--", "\\u003c!--")
         return (
             f'<div class="explore playground" id="{key}" data-playground role="group" '
             f'aria-label="Optimizer playground"><div class="playground-inside">'
@@ -149,7 +143,7 @@ def _described(name: str) -> dict:
         "window": [x0, y0, side],
         "start": list(start),
         "minima": [list(minimum) for minimum in surface.minima],
-        "lowest": min(surface(minimum).item() for minimum in surface.minima),
+        "lowest": lowest(surface),
         "ticks": ticks,
         "contours": _contours(surface, x0, y0, side),
     }

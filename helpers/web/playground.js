@@ -117,7 +117,12 @@ const OptimizerPlayground = (() => {
   const RATES = 201;
   const momentumAt = (index) => index / 100; // 0 ... 0.99
   const memoryAt = (index) => Number((1 - 10 ** (-index / 20)).toFixed(index < 40 ? 3 : 4)); // 0 ... 0.9990
-  const MEMORIES = 61;
+  // What the sliders are set to, for a rule; every rule that remembers squares has a memory of its own.
+  const settingsOf = ({ index }, rule) => ({
+    lr: rateAt(index.lr),
+    momentum: momentumAt(index.momentum),
+    memory: memoryAt(index.memory[rule] ?? 0),
+  });
 
   // The rate of the slider that ends lowest: what a patient reader would find by trying all of them.
   function bestRate(rule, surface, start, settings, steps) {
@@ -230,7 +235,7 @@ const OptimizerPlayground = (() => {
   // Everything the page shows of one state: markup of the three drawings, rows of the table, one sentence.
   function picture(state, data, key) {
     const surface = data.surfaces[state.surface];
-    const all = [{ rule: state.rule, settings: state.settings, slot: 0 }, ...state.kept];
+    const all = [{ rule: state.rule, settings: settingsOf(state, state.rule), slot: 0 }, ...state.kept];
     const runs = all.map((one) => ({ ...one, path: run(one.rule, state.surface, state.start, one.settings, data.steps) }));
     const above = (point) => Math.max(0, point[2] - surface.lowest);
     const shown = state.shown;
@@ -308,7 +313,6 @@ const OptimizerPlayground = (() => {
     const note = root.querySelector(".explore-note");
     const calm = window.matchMedia("(prefers-reduced-motion: reduce)");
     const state = structuredClone(data.state);
-    state.kept = [];
     let timer = 0;
 
     const slider = (name, index, words, used = true) => {
@@ -322,12 +326,13 @@ const OptimizerPlayground = (() => {
 
     function show() {
       const { uses } = RULES[state.rule];
+      const settings = settingsOf(state, state.rule);
       const made = picture(state, data, root.id);
       field("surface").value = state.surface;
       field("rule").value = state.rule;
-      slider("lr", state.index.lr, String(state.settings.lr));
-      slider("momentum", state.index.momentum, uses.includes("momentum") ? state.settings.momentum.toFixed(2) : "not used", uses.includes("momentum"));
-      slider("memory", state.index.memory[state.rule] ?? 0, uses.includes("memory") ? String(state.settings.memory) : "not used", uses.includes("memory"));
+      slider("lr", state.index.lr, String(settings.lr));
+      slider("momentum", state.index.momentum, uses.includes("momentum") ? settings.momentum.toFixed(2) : "not used", uses.includes("momentum"));
+      slider("memory", state.index.memory[state.rule] ?? 0, uses.includes("memory") ? String(settings.memory) : "not used", uses.includes("memory"));
       slider("shown", state.shown, String(state.shown));
       const held = document.activeElement?.closest?.(".playground-map") && root.contains(document.activeElement);
       find("map").innerHTML = made.map;
@@ -339,19 +344,16 @@ const OptimizerPlayground = (() => {
       bar.querySelector("[data-do='clear']").disabled = !state.kept.length;
     }
 
-    const memoryOf = (rule) => memoryAt(state.index.memory[rule] ?? 0); // every rule remembers its own setting
     const freeSlot = () => COLORS.findIndex((_, slot) => slot && !state.kept.some((one) => one.slot === slot));
-    const keep = (rule, settings) => state.kept.push({ rule, settings: { ...settings }, slot: freeSlot() });
+    const keep = (rule, settings) => state.kept.push({ rule, settings, slot: freeSlot() });
 
     function race() {
-      const own = (rule) => ({ ...state.settings, memory: memoryOf(rule) });
-      const best = (rule) => bestRate(rule, state.surface, state.start, own(rule), data.steps);
+      const best = (rule) => bestRate(rule, state.surface, state.start, settingsOf(state, rule), data.steps);
       state.kept = [];
       Object.keys(RULES)
         .filter((rule) => rule !== state.rule)
-        .forEach((rule) => keep(rule, { ...own(rule), lr: rateAt(best(rule)) }));
+        .forEach((rule) => keep(rule, { ...settingsOf(state, rule), lr: rateAt(best(rule)) }));
       state.index.lr = best(state.rule);
-      state.settings.lr = rateAt(state.index.lr);
       state.shown = data.steps;
     }
 
@@ -373,10 +375,10 @@ const OptimizerPlayground = (() => {
 
     const inputs = {
       surface: (value) => Object.assign(state, { surface: value, start: [...data.surfaces[value].start] }),
-      rule: (value) => ((state.rule = value), (state.settings.memory = memoryOf(value))),
-      lr: (value) => ((state.index.lr = Number(value)), (state.settings.lr = rateAt(Number(value)))),
-      momentum: (value) => ((state.index.momentum = Number(value)), (state.settings.momentum = momentumAt(Number(value)))),
-      memory: (value) => ((state.index.memory[state.rule] = Number(value)), (state.settings.memory = memoryOf(state.rule))),
+      rule: (value) => (state.rule = value),
+      lr: (value) => (state.index.lr = Number(value)),
+      momentum: (value) => (state.index.momentum = Number(value)),
+      memory: (value) => (state.index.memory[state.rule] = Number(value)),
       shown: (value) => (state.shown = Number(value)),
     };
     Object.entries(inputs).forEach(([name, set]) =>
@@ -389,7 +391,7 @@ const OptimizerPlayground = (() => {
 
     const buttons = {
       play: () => play(!timer),
-      keep: () => keep(state.rule, state.settings),
+      keep: () => keep(state.rule, settingsOf(state, state.rule)),
       race,
       clear: () => (state.kept = []),
     };
@@ -451,7 +453,7 @@ const OptimizerPlayground = (() => {
     bar.hidden = false;
   }
 
-  return { RULES, SURFACES, run, bestRate, rateAt, momentumAt, memoryAt, RATES, MEMORIES, picture, table, attach };
+  return { RULES, SURFACES, run, bestRate, rateAt, picture, table, attach };
 })();
 
 if (typeof document !== "undefined") {
