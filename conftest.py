@@ -1,5 +1,15 @@
 """What pytest needs to know about the whole project."""
 
+import os
+
+from tools import warm_kernels
+
+
+def pytest_configure(config):
+    """Let the kernels of nbval begin with PyTorch imported."""
+    if config.getoption("nbval", False) or config.getoption("nbval_lax", False):
+        warm_kernels.use(int(os.environ.get("OMP_NUM_THREADS", "1")))
+
 
 def pytest_collection_modifyitems(items):
     """Prepare the cells of the notebooks, and begin with the longest files when several processes share the work."""

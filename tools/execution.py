@@ -24,9 +24,14 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
+from tools import warm_kernels
+
 ROOT = Path(__file__).resolve().parent.parent
 CELL_TIMEOUT = 300
 """Seconds after which one cell is stopped and its chapter named."""
+
+WORTH_WARMING = 3
+"""From this many notebooks on, kernels come out of `tools.warm_kernels`: its own start costs as much as a kernel's."""
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
@@ -134,6 +139,8 @@ def execute(
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
         workers = max(1, min(workers or min(cores, 4), len(todo)))
         threads = max(1, cores // workers)
+        if len(todo) >= WORTH_WARMING:
+            warm_kernels.use(threads)
         say(f"executing {len(todo)} of {len(paths)} notebooks ({workers} at a time, {threads} thread(s) each)")
         results |= _run_all(todo, keys, cache_dir, workers, threads, say)
     return [results[path] for path in paths]
@@ -169,6 +176,7 @@ def _run(path: Path, threads: int) -> tuple[str, float]:
         notebook,
         timeout=CELL_TIMEOUT,
         kernel_name="python3",
+        coalesce_streams=True,  # else a line is cut in two now and then, by the clock
         extra_arguments=["--log-level=ERROR"],
         resources={"metadata": {"path": str(path.parent)}},
     )
