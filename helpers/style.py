@@ -81,7 +81,10 @@ def _choose_inline_format() -> None:
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        set_matplotlib_formats("svg" if building() else "retina")
+        if building():
+            set_matplotlib_formats("svg", metadata={"Date": None})  # two builds of one commit are to be equal
+        else:
+            set_matplotlib_formats("retina")
 
 
 _RC = {
