@@ -101,9 +101,7 @@ def test_kernels_share_the_cores(tmp_path, helpers):
 
 
 def test_two_runs_give_the_same_bytes(tmp_path):
-    figure = (
-        "from helpers import style\nstyle.use_style()\nimport matplotlib.pyplot as plt\nplt.plot([1, 2])"
-    )
+    figure = "from helpers import style\nstyle.use_style()\nimport matplotlib.pyplot as plt\nplt.plot([1, 2]);"
     lines = "import sys, time\nfor i in range(3):\n    print(i); sys.stdout.flush(); time.sleep(0.3)"
     path = write(tmp_path, "01_a", figure, lines)
     runs = [execution.execute([path], tmp_path / str(i), say=str)[0].text for i in range(2)]

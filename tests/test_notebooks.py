@@ -1,6 +1,7 @@
 """The rules of the notebooks: every rule fires on a chapter that breaks just it, and every chapter keeps them all."""
 
 import copy
+import os
 import re
 import shutil
 import subprocess
@@ -503,7 +504,8 @@ def test_nbval_compares_exactly_the_outputs_that_are_kept(tmp_path, stored, stat
         new_code_cell("print('whatever')", id="other"),
     )
     command = [sys.executable, "-m", "pytest", "--nbval-lax", "-p", "no:cacheprovider", "-q", "07_x.ipynb"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == status, done.stdout
     assert ("1 failed, 1 passed" if status else "2 passed") in done.stdout
 

@@ -8,6 +8,7 @@ import time
 
 import nbformat
 import pytest
+from nbclient import NotebookClient
 
 from tools import execution, warm_kernels
 from tools.chapter import ROOT
@@ -62,6 +63,21 @@ def test_fresh_kernels_can_be_asked_for(tmp_path, monkeypatch):
     before = printed(tmp_path, "import sys; print('colorsys' in sys.modules)")
     warm_kernels.use(1)
     assert printed(tmp_path, "import sys; print('colorsys' in sys.modules)") == before
+
+
+def test_the_kernel_of_another_interpreter_is_started_by_that_interpreter(tmp_path, monkeypatch):
+    other = tmp_path / "python"
+    other.write_text(f'#!/bin/sh\nOTHER=yes exec "{sys.executable}" "$@"\n', encoding="utf-8")
+    other.chmod(0o755)
+    spec = tmp_path / "kernels" / "other"
+    spec.mkdir(parents=True)
+    argv = [str(other), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    (spec / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "other", "language": "python"}))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    warm_kernels.use(1)
+    look = nbformat.v4.new_code_cell("import os; print(os.environ.get('OTHER'))")
+    ran = NotebookClient(nbformat.v4.new_notebook(cells=[look]), timeout=60, kernel_name="other").execute()
+    assert ran.cells[0].outputs[0]["text"] == "yes\n"
 
 
 def test_a_cell_without_end_is_interrupted_and_a_dead_kernel_is_noticed(tmp_path, monkeypatch):

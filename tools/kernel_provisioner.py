@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 from jupyter_client.provisioning import LocalProvisioner
 
 from tools.warm_kernels import Nursery
 
-_LAUNCHER = ["-m", "ipykernel_launcher"]
+_OURS = [sys.executable, "-m", "ipykernel_launcher"]
 
 
 class WarmProvisioner(LocalProvisioner):
-    """A local kernel that is forked instead of started; a kernel other than ours starts as usual."""
+    """A local kernel that is forked instead of started; a kernel of another interpreter starts as usual."""
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> dict[str, Any]:
-        if cmd[1 : len(_LAUNCHER) + 1] != _LAUNCHER:
+        if cmd[: len(_OURS)] != _OURS:
             return await super().launch_kernel(cmd, **kwargs)
         env = kwargs.get("env") or dict(os.environ)
-        self.process = Nursery.running().fork(cmd[len(_LAUNCHER) + 1 :], kwargs.get("cwd"), env)
+        self.process = Nursery.running().fork(cmd[len(_OURS) :], kwargs.get("cwd"), env)
         self.pid = self.pgid = self.process.pid  # it leads a process group of its own
         return self.connection_info
