@@ -43,8 +43,8 @@ ROOMS = {
         "torchvision sklearn filelock platformdirs tqdm",
     ),
     "calculus": room(
-        "activations backprop batches curvature initialization losses optim_maps optim_paths optim_rules "
-        "optim_surfaces piecewise schedules surfaces",
+        "activations backprop batches conv_arithmetic convolution curvature initialization losses optim_maps "
+        "optim_paths optim_rules optim_surfaces piecewise recurrence residual resnet schedules surfaces",
         "torch",
     ),
     "graph": room("graph graph_drawing graph_layout graph_steps graph_svg", "", "style"),
@@ -56,7 +56,7 @@ ROOMS = {
     ),
     "plotting": room("plotting plotting_training", "matplotlib numpy torch", "style calculus training"),
     "explore": room(
-        "explore explore_controls explore_encode explore_page playground",
+        "convolution_explorer explore explore_controls explore_encode explore_page playground",
         "matplotlib numpy torch",
         "style svg plotting calculus",
         "ipywidgets PIL contourpy py_mini_racer",

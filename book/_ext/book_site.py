@@ -99,11 +99,12 @@ def mend_roles(app, pagename, templatename, context, doctree):
         context["body"] = re.sub(r' role="(?:list|doc-biblioentry)"', "", context["body"])
 
 
-def load_playground(app, pagename, templatename, context, doctree):
-    """Load the optimizer playground's script and style sheet on the pages that have one."""
-    if "data-playground" in context.get("body", ""):
-        app.add_css_file("playground.css")
-        app.add_js_file("playground.js", loading_method="defer")
+def load_instruments(app, pagename, templatename, context, doctree):
+    """Load the script and the style sheet of each instrument (optimizer playground, convolution) that a page has."""
+    for name in ("playground", "convolution"):
+        if f"data-{name}" in context.get("body", ""):
+            app.add_css_file(f"{name}.css")
+            app.add_js_file(f"{name}.js", loading_method="defer")
 
 
 def slim_down(app, exception):
@@ -152,6 +153,6 @@ def setup(app):
     app.connect("html-page-context", header_buttons, priority=600)
     app.connect("html-page-context", leave_out_unused, priority=900)
     app.connect("html-page-context", mend_roles)
-    app.connect("html-page-context", load_playground)
+    app.connect("html-page-context", load_instruments)
     app.connect("build-finished", slim_down)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
