@@ -43,8 +43,8 @@ ROOMS = {
         "torchvision sklearn filelock platformdirs tqdm",
     ),
     "calculus": room(
-        "activations backprop batches conv_arithmetic convolution curvature initialization losses optim_maps "
-        "optim_paths optim_rules optim_surfaces piecewise recurrence residual resnet schedules surfaces",
+        "activations backprop batches cheatsheets conv_arithmetic convolution curvature initialization losses "
+        "optim_maps optim_paths optim_rules optim_surfaces piecewise recurrence residual resnet schedules surfaces",
         "torch",
     ),
     "graph": room("graph graph_drawing graph_layout graph_steps graph_svg", "", "style"),
