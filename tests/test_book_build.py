@@ -101,6 +101,25 @@ def test_faults_fail_the_build_and_are_named(book):
     assert "this formula can't be typeset" in output
 
 
+def test_words_lead_to_the_glossary_and_back(book):
+    glossary, terms = book / "book" / "glossary.md", "tensor\ntensors\n  Numbers on a grid.\n"
+    (book / "_toc.yml").write_text(TOC + "  - file: book/glossary\n")
+    write_notebook(book, "# One\n\nA **tensor** it is, and once more a **tensor**.")
+    glossary.write_text(f"# Words\n\n```{{glossary}}\n{terms}\nstray\n  Nobody says so.\n```\n")
+    status, output = build(book)
+    assert status != 0
+    assert "no chapter introduces stray in bold" in output
+
+    glossary.write_text(f"# Words\n\n```{{glossary}}\n{terms}```\n")
+    status, output = build(book)
+    assert status == 0, output
+    page = (book / "_build/html/notebooks/01_small.html").read_text()
+    assert page.count('book/glossary.html#term-tensor" title="Numbers on a grid."><strong>tensor</strong></a>') == 1
+    assert '<a class="reference internal" href="../notebooks/01_small.html">One</a>' in (
+        book / "_build/html/book/glossary.html"
+    ).read_text().replace("<span>One</span>", "One")
+
+
 @pytest.mark.skipif(os.name != "posix", reason="kills a process group")
 def test_a_killed_build_does_not_poison_the_next(book):
     status, output = build(book)
