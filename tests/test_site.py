@@ -2,6 +2,7 @@
 
 import html.parser
 import json
+import re
 from urllib.parse import unquote, urldefrag
 
 import pytest
@@ -59,6 +60,41 @@ def test_every_image_says_what_it_shows(parsed):
             if ("src" in attrs and "alt" not in attrs) or (ours and not attrs.get("aria-label")):
                 silent.append(f"{page}: {json.dumps(attrs)[:150]}")
     assert silent == []
+
+
+def test_every_numbered_figure_is_in_the_index(built_site, parsed):
+    numbered = {
+        f"{page}#{label}"
+        for page in parsed
+        for label in re.findall(
+            r'<figure[^>]* id="([^"]+)">(?:(?!</figure>).)*?class="caption-number"', _text(page), re.DOTALL
+        )
+    }
+    assert len(numbered) > 27  # more than one for each chapter
+    listed = [link.removeprefix("../") for link in parsed["book/figures.html"].links if "#fig-" in link]
+    assert sorted(listed) == sorted(numbered)
+
+
+def test_chapters_and_glossary_lead_to_each_other(built_site, parsed):
+    introduced = re.findall(
+        r'Introduced in <a class="[^"]*" href="\.\./(notebooks/[^"]+)"', _text("book/glossary.html")
+    )
+    assert len(introduced) > 70
+    for page in set(introduced):
+        assert any("book/glossary.html#term-" in link for link in parsed[page].links), page
+
+
+def test_every_page_describes_itself(built_site):
+    described = {
+        page: re.findall(r'<meta name="description" content="([^"]*)"', _text(page))
+        for page in pages()
+        if page.startswith(("book/", "notebooks/"))
+    }
+    assert [page for page, found in described.items() if len(found) != 1 or not 20 < len(found[0]) < 300] == []
+
+
+def _text(page):
+    return (SITE / page).read_text(encoding="utf-8")
 
 
 def test_pages_ask_no_other_host_and_have_no_errors(base, chromium_browser):

@@ -146,6 +146,11 @@ def setup(app):
     if repository and not _REPOSITORY.fullmatch(repository):
         raise ValueError(f"BOOK_REPOSITORY must look like owner/name, got {repository!r}")
     app.add_config_value("book_repository", repository, "html")
+    if repository:  # a site map and a preview image need the address that the pages will have
+        owner, _, name = repository.partition("/")
+        app.config.html_baseurl = app.config.ogp_site_url = f"https://{owner.lower()}.github.io/{name}/"
+        app.config.sitemap_url_scheme = "{link}"
+        app.setup_extension("sphinx_sitemap")
     # the 404 page is shown at any depth, so its links start from the root; a project's Pages live under its name
     app.config.notfound_urls_prefix = f"/{repository.partition('/')[2]}/" if repository else "/"
     app.add_directive("drawing", DrawingDirective)
