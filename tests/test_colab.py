@@ -186,6 +186,7 @@ def test_the_command_line_copies_every_chapter(tmp_path, capsys):
         assert colab.main(["--repository", "ada/book", "--commit", SHA, "--out", str(tmp_path)]) == 0
     chapters = [path.name for path in find([]) if not path.name.startswith("_")]
     assert sorted(path.name for path in (tmp_path / "notebooks").iterdir()) == chapters
+    assert sorted(path.name for path in (tmp_path / "practice").iterdir()) == chapters
     for name in chapters:
         text = "\n".join(cell.source for cell in read(tmp_path / "notebooks" / name).text)
         assert "```{" not in text

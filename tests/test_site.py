@@ -191,3 +191,26 @@ def test_search_finds_a_chapter(base, chromium_browser):
     with opened(chromium_browser, base + "search.html?q=saddle") as (tab, _):
         tab.wait_for_selector("#search-results li a", timeout=15000)
         assert "gradient_descent" in (tab.locator("#search-results li a").first.get_attribute("href") or "")
+
+
+def test_the_browser_remembers_what_was_answered(base, chromium_browser):
+    with opened(chromium_browser, base + "notebooks/05_backprop_by_hand.html") as (tab, record):
+        question = tab.locator("#quiz-05-1")
+        question.locator(".quiz-wrong summary").first.click()
+        question.locator(".quiz-right summary").click()
+        question.locator(".quiz-wrong summary").last.click()  # after the right answer nothing counts
+        assert question.locator(".quiz-note").inner_text() == ": right after 2 tries"
+        tab.goto(base + "book/progress.html")
+        cell = tab.locator("tr[data-quiz~=quiz-05-1] td")
+        assert cell.inner_text() == "1 of 3 right, 0 at the first try"
+        tab.locator(".quiz-forget").click()
+        assert cell.inner_text() == "3 questions"
+        assert record["errors"] == []
+
+
+def test_every_chapter_can_be_had_without_solutions(built_site, parsed):
+    for page in parsed:
+        if page.startswith("notebooks/"):
+            copy = f"practice/{page.removeprefix('notebooks/').removesuffix('.html')}.ipynb"
+            assert f"../{copy}" in parsed[page].links, page
+            assert json.loads((SITE / copy).read_text(encoding="utf-8"))["nbformat"] == 4

@@ -20,7 +20,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 from pybtex.database import BibliographyData, Entry, parse_file
 from pybtex.richtext import Text
 
-from tools import colab_text, myst
+from tools import colab_text, myst, practice
 from tools.chapter import ROOT, Chapter, find, read
 from tools.notebook_mend import write
 
@@ -73,9 +73,37 @@ def colab_copy(
         raise ValueError(f"commit must be the full SHA of a commit, 40 hexadecimal digits, got {commit!r}")
     code = _FIRST_CELL.read_text(encoding="utf-8").replace("{ADDRESS}", address).replace("{COMMIT}", commit)
     install = new_code_cell(_TITLE + code.rstrip("\n"), id=INSTALL_ID, metadata={"cellView": "form"})
+    said = "This is the Colab copy of a chapter of *Deep Learning, Worked Out*. Run the cells in order, from the first."
+    out = plain_copy(nb, said, pages=pages, works=works)
+    out.cells.insert(0, install)
+    return out
+
+
+def practice_copy(
+    nb: nbformat.NotebookNode,
+    *,
+    pages: Mapping[str, tuple[str, str]] | None = None,
+    works: BibliographyData | None = None,
+) -> nbformat.NotebookNode:
+    """A copy to work in, without solutions and in plain Markdown; `pages` and `works` as for :func:`colab_copy`."""
+    said = (
+        "This is a chapter of *Deep Learning, Worked Out* without the solutions of its exercises, to be run where the "
+        "book's `helpers` are installed. Run the cells in order, from the first."
+    )
+    return plain_copy(practice.without_solutions(nb), said, pages=pages, works=works)
+
+
+def plain_copy(
+    nb: nbformat.NotebookNode,
+    said: str,
+    *,
+    pages: Mapping[str, tuple[str, str]] | None = None,
+    works: BibliographyData | None = None,
+) -> nbformat.NotebookNode:
+    """A copy of a chapter in plain Markdown, captions below the figures, that begins with what is `said` of it."""
     out = copy.deepcopy(nb)
     links = _links(nb, pages or {}, works)
-    cells = [install, new_markdown_cell(_about(nb), id="about-this-copy")]
+    cells = [new_markdown_cell(said + _about_glue(nb), id="about-this-copy")]
     for node in out.cells:
         if node.cell_type != "markdown":
             cells.append(node)
@@ -103,14 +131,13 @@ def repository_address(repository: str) -> str:
     raise ValueError(f"repository must be owner/name, or an https://, ssh:// or file:// address, got {repository!r}")
 
 
-def _about(nb: nbformat.NotebookNode) -> str:
-    """What a reader of the copy has to know: which book it is of and, where numbers were glued, where they stand."""
-    said = "This is the Colab copy of a chapter of *Deep Learning, Worked Out*. Run the cells in order, from the first."
+def _about_glue(nb: nbformat.NotebookNode) -> str:
+    """Where the numbers stand that were glued, if there are any."""
     glued = [content for cell in Chapter(ROOT, nb).text for role, content in myst.roles(cell.source) if "glue" in role]
-    if glued:
-        name = glued[0].split(":")[0]
-        said += f" A name in a sentence, such as `{name}`, stands for the number that a cell prints as `{name} = …`."
-    return said
+    if not glued:
+        return ""
+    name = glued[0].split(":")[0]
+    return f" A name in a sentence, such as `{name}`, stands for the number that a cell prints as `{name} = …`."
 
 
 def _caption(node: nbformat.NotebookNode, links: colab_text.Links) -> list[nbformat.NotebookNode]:
@@ -174,7 +201,7 @@ def book_pages(repository: str) -> dict[str, tuple[str, str]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the copy of every chapter to ``DIR/notebooks``; return the exit status."""
+    """Write the copies to ``DIR/notebooks``, those without solutions to ``DIR/practice``; return the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m tools.colab", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -187,15 +214,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         pages = book_pages(options.repository)
         chapters = [path for path in find([]) if not path.name.startswith("_")]
         folder = options.out / "notebooks"
-        folder.mkdir(parents=True, exist_ok=True)
         for path in chapters:
             nb = read(path).nb
-            made = colab_copy(nb, repository=options.repository, commit=options.commit, pages=pages, works=works)
-            write(made, folder / path.name)
+            for to, source in ((folder, nb), (options.out / practice.FOLDER, practice.without_solutions(nb))):
+                to.mkdir(parents=True, exist_ok=True)
+                made = colab_copy(
+                    source, repository=options.repository, commit=options.commit, pages=pages, works=works
+                )
+                write(made, to / path.name)
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
-    print(f"wrote {len(chapters)} notebooks to {folder}")
+    print(f"wrote {len(chapters)} notebooks to {folder}, and as many without solutions beside it")
     return 0
 
 

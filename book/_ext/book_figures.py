@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from docutils import nodes
+from page_notes import keep_notes
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.nodes import make_refnode
@@ -20,31 +21,15 @@ class FigureIndexDirective(SphinxDirective):
         return [figure_index()]
 
 
-def note_figures(app, doctree):
-    """Note this page's figures: id, caption, and whether the reader can move something in it."""
+def figures_of(docname, doctree):
+    """A page's figures: ids, caption, and whether the reader can move something in it."""
     found = []
     for figure in doctree.findall(nodes.figure):
         caption = next(figure.findall(nodes.caption), None)
         if caption is not None and figure["ids"]:
             moves = any(MOVES in raw.astext() for raw in figure.findall(nodes.raw))
             found.append((figure["ids"], caption.deepcopy(), moves))
-    app.env.book_figures[app.env.docname] = found
-
-
-def forget(app, env, docname):
-    """Forget the figures of a page that is read again or is gone."""
-    env.book_figures.pop(docname, None)
-
-
-def merge(app, env, docnames, other):
-    """Take over what another process noted."""
-    env.book_figures.update({name: other.book_figures[name] for name in docnames if name in other.book_figures})
-
-
-def begin(app):
-    """Give the environment its place for the notes; an environment read from disk has it."""
-    if not hasattr(app.env, "book_figures"):
-        app.env.book_figures, app.env.book_figures_listed = {}, None
+    return found
 
 
 def write_again(app, env):
@@ -53,7 +38,7 @@ def write_again(app, env):
         name: [(ids, caption.astext(), moves) for ids, caption, moves in figures]
         for name, figures in env.book_figures.items()
     }
-    if listed == env.book_figures_listed:
+    if listed == getattr(env, "book_figures_listed", None):
         return []
     env.book_figures_listed = listed
     return [name for name in env.found_docs if name.endswith("/figures")]
@@ -93,10 +78,7 @@ def setup(app):
     """Register the directive, the notes it lives on and the transform that writes the list."""
     app.add_node(figure_index)
     app.add_directive("figure-index", FigureIndexDirective)
-    app.connect("builder-inited", begin)
-    app.connect("env-purge-doc", forget)
-    app.connect("env-merge-info", merge)
-    app.connect("doctree-read", note_figures)
+    keep_notes(app, "book_figures", figures_of)
     app.connect("env-updated", write_again)
     app.add_post_transform(ListFigures)
     return {"parallel_read_safe": True, "parallel_write_safe": True, "env_version": 1}

@@ -7,6 +7,7 @@ to no chapter either, is reported: nobody could find out what it is there for.
 from __future__ import annotations
 
 from docutils import nodes
+from page_notes import keep_notes
 from sphinx import addnodes
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
@@ -17,27 +18,9 @@ GLOSSARY = "book/glossary"
 CHAPTERS = "notebooks/"
 
 
-def words_in_bold(app, doctree):
-    """Note what this chapter has in bold, in the order in which it comes."""
-    name = app.env.docname
-    if name.startswith(CHAPTERS):
-        app.env.book_bold[name] = list(dict.fromkeys(map(_key, doctree.findall(nodes.strong))))
-
-
-def forget(app, env, docname):
-    """Forget what a page had in bold, since it is read again or is gone."""
-    env.book_bold.pop(docname, None)
-
-
-def merge(app, env, docnames, other):
-    """Take over what another process noted."""
-    env.book_bold.update({name: other.book_bold[name] for name in docnames if name in other.book_bold})
-
-
-def begin(app):
-    """Give the environment its place for the notes; an environment read from disk has it."""
-    if not hasattr(app.env, "book_bold"):
-        app.env.book_bold, app.env.book_definitions, app.env.book_introduced = {}, {}, {}
+def words_in_bold(docname, doctree):
+    """What a chapter has in bold, in the order in which it comes."""
+    return list(dict.fromkeys(map(_key, doctree.findall(nodes.strong)))) if docname.startswith(CHAPTERS) else []
 
 
 def write_again(app, env):
@@ -47,9 +30,9 @@ def write_again(app, env):
     definitions, changed = _definitions(env), []
     introduced = {term: next((name for name in sorted(env.book_bold) if term in env.book_bold[name]), None)
                   for term in definitions}  # fmt: skip
-    if definitions != env.book_definitions:
-        changed += env.book_bold
-    if introduced != env.book_introduced:
+    if definitions != getattr(env, "book_definitions", None):
+        changed += [name for name, words in env.book_bold.items() if words]
+    if introduced != getattr(env, "book_introduced", None):
         changed.append(GLOSSARY)
     env.book_definitions, env.book_introduced = definitions, introduced
     return changed
@@ -114,10 +97,7 @@ def _definitions(env):
 
 def setup(app):
     """Register the transform and the notes it lives on."""
-    app.connect("builder-inited", begin)
-    app.connect("env-purge-doc", forget)
-    app.connect("env-merge-info", merge)
-    app.connect("doctree-read", words_in_bold)
+    keep_notes(app, "book_bold", words_in_bold)
     app.connect("env-updated", write_again)
     app.add_post_transform(LinkWords)
     return {"parallel_read_safe": True, "parallel_write_safe": True, "env_version": 1}

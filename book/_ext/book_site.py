@@ -3,6 +3,7 @@
 * the buttons in the page header: download the notebook, open it in Colab (where a repository is known);
 * a site that serves every byte itself and serves few: scripts that no page uses are left out, the icon font is cut down
   to the icons in use, and the theme's style sheet loses the rules of the others;
+* each chapter without its solutions, for download;
 * drawings and tables made by a Python function, for pages that are not notebooks (the ``{drawing}`` and ``{table-of}``
   directives).
 """
@@ -12,13 +13,23 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import sys
 from pathlib import Path
 
 from docutils import nodes
 from docutils.statemachine import StringList
 from fontTools import subset
+from pybtex.database import parse_file
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
+
+ROOT = Path(__file__).resolve().parents[2]
+if str(ROOT) not in sys.path:  # `jupyter-book build .` does not put the book's folder on the path
+    sys.path.insert(0, str(ROOT))
+
+from tools import colab, practice  # noqa: E402
+from tools.chapter import read  # noqa: E402
+from tools.notebook_mend import write  # noqa: E402
 
 log = logging.getLogger(__name__)
 UNUSED = ("thebe", "mathjax", "require.js", "embed-amd", "html-manager")
@@ -66,6 +77,16 @@ def header_buttons(app, pagename, templatename, context, doctree):
             "label": "download-notebook-button",
         }
     )
+    context["header_buttons"].append(
+        {
+            "type": "link",
+            "url": context["pathto"](f"{practice.FOLDER}/{Path(source).name}", 1),
+            "text": "Practice",
+            "tooltip": "Download this page as a notebook without the solutions",
+            "icon": "fas fa-pencil",
+            "label": "download-practice-button",
+        }
+    )
     if app.config.book_repository:
         address = f"https://colab.research.google.com/github/{app.config.book_repository}/blob/colab/{source}"
         context["header_buttons"].append(
@@ -78,6 +99,19 @@ def header_buttons(app, pagename, templatename, context, doctree):
                 "label": "colab-button",
             }
         )
+
+
+def write_practice(app, exception):
+    """Put the chapters without their solutions beside the pages."""
+    if exception is not None or app.builder.format != "html":
+        return
+    folder = Path(app.outdir) / practice.FOLDER
+    folder.mkdir(exist_ok=True)
+    works, pages = parse_file(str(ROOT / "book" / "references.bib"), bib_format="bibtex"), colab.book_pages("")
+    for name in app.env.found_docs:
+        source = Path(app.env.doc2path(name))
+        if source.suffix == ".ipynb":
+            write(colab.practice_copy(read(source).nb, pages=pages, works=works), folder / source.name)
 
 
 def leave_out_unused(app, pagename, templatename, context, doctree):
@@ -159,5 +193,6 @@ def setup(app):
     app.connect("html-page-context", leave_out_unused, priority=900)
     app.connect("html-page-context", mend_roles)
     app.connect("html-page-context", load_instruments)
+    app.connect("build-finished", write_practice)
     app.connect("build-finished", slim_down)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
