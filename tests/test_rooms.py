@@ -37,7 +37,7 @@ ROOMS = {
     "runtime": room("runtime", "torch numpy"),
     "check": room("check check_words", "torch", "", "IPython style"),
     "data": room(
-        "data data_sets data_sources download loading text toy toy_classes",
+        "corpus data data_sets data_sources download loading text toy toy_classes",
         "torch numpy",
         "",
         "torchvision sklearn filelock platformdirs tqdm",
