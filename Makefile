@@ -1,4 +1,4 @@
-# make book | test | lab | serve | check NB=03 | fix | new NB=28_topic TITLE="…" | bench | lock | clean
+# make book | downloads | test | lab | serve | check NB=03 | fix | new NB=28_topic TITLE="…" | bench | lock | clean
 # Every target first sets up .venv from requirements.lock, when that is missing or out of date.
 
 PYTHON ?= python3
@@ -14,7 +14,7 @@ SITE   := _build/html/index.html
 export PYTHONUTF8 := 1
 export PYTHONUNBUFFERED := 1
 
-.PHONY: book test lab serve check fix new bench lock clean
+.PHONY: book downloads test lab serve check fix new bench lock clean
 .DEFAULT_GOAL := book
 
 $(READY): requirements.lock pyproject.toml
@@ -30,6 +30,9 @@ $(READY): requirements.lock pyproject.toml
 
 book: $(READY)
 	@$(BIN)/python -m tools.build
+
+downloads: book
+	@$(BIN)/python -m tools.downloads
 
 test: $(READY)
 	@$(BIN)/python -m tools.test

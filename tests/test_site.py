@@ -84,6 +84,11 @@ def test_chapters_and_glossary_lead_to_each_other(built_site, parsed):
         assert any("book/glossary.html#term-" in link for link in parsed[page].links), page
 
 
+def test_no_page_shows_an_address_in_memory(built_site):
+    """Such a number differs in every run, and tells the reader nothing."""
+    assert [page for page in pages() if re.search(r" at 0x[0-9a-f]{6}", _text(page))] == []
+
+
 def test_every_page_describes_itself(built_site):
     described = {
         page: re.findall(r'<meta name="description" content="([^"]*)"', _text(page))

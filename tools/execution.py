@@ -75,7 +75,7 @@ def _hash(*parts: str) -> str:
 
 def environment_key(helpers: Path = ROOT / "helpers") -> str:
     """Hash of what every notebook depends on: ``helpers/``, the interpreter, the installed versions, ``BOOK_DATA``."""
-    files = sorted(p for p in helpers.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+    files = sorted(p for p in helpers.rglob("*") if p.is_file() and "__pycache__" not in p.parts and p.suffix != ".md")
     contents = [f"{p.relative_to(helpers).as_posix()}:{hashlib.sha256(p.read_bytes()).hexdigest()}" for p in files]
     return _hash(_installed(), os.environ.get("BOOK_DATA", ""), *contents)
 
