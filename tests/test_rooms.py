@@ -1,6 +1,7 @@
 """Who may import whom: the rooms of `helpers`, read from the imports themselves, and how light an import stays."""
 
 import ast
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -177,6 +178,16 @@ def test_nothing_imports_explore():
     for module in MODULES:
         found = {name for name, _ in imports((HELPERS / f"{module}.py").read_text(encoding="utf-8"))}
         assert module in family or not found & {f"helpers.{name}" for name in family}, module
+
+
+def test_the_picture_of_the_rooms_is_this_table():
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    text = text.replace('graph_["graph"]', "graph")  # Mermaid knows the bare word as a command
+    drawn = set(re.findall(r"^    (\w+) (-->|-\.->) (\w+)$", text, re.MULTILINE))
+    meant = {(name, "-->", door) for name, room in ROOMS.items() for door in room.doors}
+    meant |= {(name, "-.->", door) for name, room in ROOMS.items() for door in room.inside & ROOMS.keys() - {name}}
+    assert drawn == meant
+    assert set(re.findall(r"`(\w+)` \(", text.split("The rooms are:")[1].split("\n")[0])) <= ROOMS.keys()
 
 
 def python_files():
