@@ -30,6 +30,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from benchmarks import training_d2l
 from benchmarks import training_peers as peers
 from helpers import data, training
 
@@ -226,6 +227,8 @@ def table(report: dict) -> str:
         lines.append("")
     missing = [name for name, (package, _, _) in peers.PEERS.items() if env[package] == "not installed"]
     lines += [f"Not installed here: {', '.join(missing)}." if missing else "All peers were installed.", ""]
+    if env[training_d2l.PACKAGE] == "not installed":
+        lines += [f"To time d2l 1: `{training_d2l.HINT}`.", ""]
     for column, arms in report["results"].items():
         lines += [f"Failed: {name}, {column}: {arm['failed']}\n" for name, arm in arms.items() if "failed" in arm]
     t = report["tiny"]

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from benchmarks import training_d2l
 from helpers import training
 
 
@@ -226,6 +227,7 @@ PEERS: dict[str, tuple[str, Callable, str]] = {
     "Accelerate, plain loop": ("accelerate", accelerate, "both"),
     "d2l train_ch3": ("d2l", d2l_mlp, "mlp"),
     "d2l train_ch6": ("d2l", d2l_cnn, "lenet"),
+    "d2l 1 Trainer": (training_d2l.PACKAGE, training_d2l.trainer, "both"),
     "Ignite": ("pytorch-ignite", ignite, "both"),
     "fastai": ("fastai", fastai, "both"),
     "skorch": ("skorch", skorch, "both"),
@@ -237,6 +239,8 @@ PEERS: dict[str, tuple[str, Callable, str]] = {
 
 def installed(package: str) -> str | None:
     """Return the version of a package, or None."""
+    if package == training_d2l.PACKAGE:
+        return training_d2l.installed()
     try:
         return version(package)
     except ImportError:

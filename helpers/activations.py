@@ -116,7 +116,7 @@ ACTIVATIONS = (
         _leaky_slope(PRELU_START),
         1.0,
         "nn.PReLU()",
-        "as leaky ReLU; $a$ is learned",
+        "as leaky ReLU; $a$ is learned and may exceed 1",
     ),
     ActivationFunction(
         "ELU",
