@@ -7,7 +7,7 @@ import sys
 
 from tools.build import ROOT
 
-BENCHMARKS = ("build_time", "page_weight", "optimizers", "training")
+BENCHMARKS = ("build_time", "page_weight", "lighthouse", "optimizers", "training")
 
 
 def main() -> int:

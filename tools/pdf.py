@@ -32,7 +32,9 @@ FOOTER = (
 )
 OVERFLOWING = """() => ["pre", "div.math", "table", "p"]
     .flatMap(kind => [...document.querySelectorAll(".bd-article " + kind)])
-    .filter(box => box.offsetParent && box.scrollWidth > box.clientWidth + 1 && box.getBoundingClientRect().width > 0)
+    .filter(box => box.offsetParent && box.getBoundingClientRect().width > 0)
+    .filter(box => box.scrollWidth > box.clientWidth + 1
+        || box.getBoundingClientRect().right > box.closest(".bd-article").getBoundingClientRect().right + 1)
     .map(box => box.textContent.trim().slice(0, 80))"""
 
 

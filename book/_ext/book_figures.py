@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from docutils import nodes
 from page_notes import keep_notes
+from sphinx import addnodes
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.nodes import make_refnode
@@ -65,6 +66,9 @@ class ListFigures(SphinxPostTransform):
             link = make_refnode(self.app.builder, self.env.docname, name, ids[0], nodes.inline("", label))
             text = [nodes.Text(" (moves)"), nodes.Text(": ")] if moves else [nodes.Text(": ")]
             words = [child.deepcopy() for child in caption.children]
+            for word in words:
+                for reference in word.findall(addnodes.pending_xref):
+                    reference["refdoc"] = self.env.docname  # it is resolved from here
             items.append(nodes.list_item("", nodes.paragraph("", "", link, *text, *words)))
         if not items:
             return []

@@ -187,6 +187,7 @@ def setup(app):
         app.setup_extension("sphinx_sitemap")
     # the 404 page is shown at any depth, so its links start from the root; a project's Pages live under its name
     app.config.notfound_urls_prefix = f"/{repository.partition('/')[2]}/" if repository else "/"
+    app.config.html_search_scorer = str(ROOT / "book" / "_static" / "search_scorer.js")
     app.add_directive("drawing", DrawingDirective)
     app.add_directive("table-of", TableDirective)
     app.connect("html-page-context", header_buttons, priority=600)
