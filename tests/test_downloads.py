@@ -20,7 +20,8 @@ def printed(built_site, chromium_browser, tmp_path_factory):
 
 
 def test_pages_have_bookmarks_text_and_static_figures(printed):
-    assert [item.title.split(". ")[-1] for item in printed.outline] == ["Glossary", "Backpropagation by hand", "References"]
+    titles = [item.title.split(". ")[-1] for item in printed.outline]
+    assert titles == ["Glossary", "Backpropagation by hand", "References"]
     text = "".join(page.extract_text() for page in printed.pages)
     assert "Fig. 5.1" in text
     assert "Show code cell" not in text
