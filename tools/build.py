@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 ROOT = Path(__file__).resolve().parent.parent
 SITE = ROOT / "_build" / "html"
-MAKERS = ("book/_ext", "book/_templates", "tools")
+MAKERS = ("book/_ext", "book/_static", "book/_templates", "helpers/web", "tools")
 
 
 class Obstacle(Exception):
@@ -55,8 +55,12 @@ def guard(folder: Path) -> FileLock:
 
 
 def fingerprint() -> str:
-    """Hash of what turns sources into pages: configuration, extensions, templates and tools."""
-    files = [ROOT / "_config.yml", *(p for d in MAKERS for p in (ROOT / d).rglob("*") if p.suffix in (".py", ".html"))]
+    """Hash of what turns sources into pages: configuration, extensions, templates, tools, styles and scripts.
+
+    Sphinx does not look at the last two when no page has changed, and pages name them with a hash of what they hold.
+    """
+    made = (p for d in MAKERS for p in (ROOT / d).rglob("*") if p.suffix in (".py", ".html", ".css", ".js"))
+    files = [ROOT / "_config.yml", *made]
     digest = hashlib.sha256()
     for path in sorted(files):
         digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())

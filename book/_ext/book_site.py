@@ -33,6 +33,23 @@ from tools.notebook_mend import write  # noqa: E402
 
 log = logging.getLogger(__name__)
 UNUSED = ("thebe", "mathjax", "require.js", "embed-amd", "html-manager")
+FONTS = (
+    "fonts/WorkedSans-Regular.woff2",
+    "fonts/WorkedSans-Semibold.woff2",
+    "vendor/fontawesome/webfonts/fa-solid-900.woff2",
+)
+"""Fonts of every page."""
+KATEX_FONTS = {
+    'class="katex"': "Main-Regular",
+    "mathnormal": "Math-Italic",
+    "size1": "Size1-Regular",
+    "small-op": "Size1-Regular",
+    "size2": "Size2-Regular",
+    "large-op": "Size2-Regular",
+    "size3": "Size3-Regular",
+}
+"""What in a formula's markup asks for which font of KaTeX; rarer fonts come when they are met."""
+_SEARCH_TOOLS = re.compile(r'\s*<script src="[^"]*(?:searchtools|language_data|searchindex)\.js"></script>')
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 _ICON_RULE = re.compile(r"(?:\.fa-[\w-]+:before,?)+\{content:\"[^\"]*\"\}")
 
@@ -141,11 +158,27 @@ def load_instruments(app, pagename, templatename, context, doctree):
             app.add_js_file(f"{name}.js", loading_method="defer")
 
 
+def preload_fonts(app, pagename, templatename, context, doctree):
+    """Let the browser fetch the fonts of the page before it lays out the text, which would otherwise jump."""
+    body = context.get("body", "")
+    wanted = [*FONTS, *["fonts/WorkedSans-It.woff2"] * ("<em>" in body)]
+    wanted += [f"vendor/katex/fonts/KaTeX_{name}.woff2" for mark, name in KATEX_FONTS.items() if mark in body]
+    links = [
+        f'<link rel="preload" href="{context["pathto"](f"_static/{name}", 1)}" as="font" type="font/woff2" crossorigin>'
+        for name in dict.fromkeys(wanted)
+    ]
+    context["metatags"] = context.get("metatags", "") + "\n".join(links) + "\n"
+
+
 def slim_down(app, exception):
-    """Cut the icon font, its style rules and files that no page asks for out of the finished site."""
+    """Cut the icon font, its style rules, and scripts and files that no page asks for out of the finished site."""
     if exception is not None or app.builder.format != "html":
         return
     static = Path(app.outdir) / "_static"
+    for path in Path(app.outdir).rglob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        if path.name != "search.html" and (less := _SEARCH_TOOLS.sub("", text)) != text:
+            path.write_text(less, encoding="utf-8")  # the theme loads them for a search while one types, which is off
     pages = "".join(p.read_text(encoding="utf-8") for p in Path(app.outdir).rglob("*.html"))
     scripts = "".join(p.read_text(encoding="utf-8") for p in static.rglob("scripts/*.js") if p.stem != "fontawesome")
     icons = set(re.findall(r"fa-[a-z][\w-]*", pages + scripts))
@@ -193,6 +226,7 @@ def setup(app):
     app.connect("html-page-context", header_buttons, priority=600)
     app.connect("html-page-context", leave_out_unused, priority=900)
     app.connect("html-page-context", mend_roles)
+    app.connect("html-page-context", preload_fonts)
     app.connect("html-page-context", load_instruments)
     app.connect("build-finished", write_practice)
     app.connect("build-finished", slim_down)
