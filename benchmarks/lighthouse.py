@@ -7,20 +7,16 @@ table, writes ``benchmarks/results/lighthouse.md`` when all pages were measured,
 
 from __future__ import annotations
 
-import functools
 import gzip
-import http.server
 import json
 import os
 import shutil
 import subprocess
 import sys
-import threading
-from contextlib import contextmanager
 from pathlib import Path
 
-from tools.chromium import find
-from tools.site import SITE, pages
+from tools.chromium import find, sandbox
+from tools.site import COMPRESSIBLE, SITE, Quiet, pages, served
 
 RESULT = Path(__file__).parent / "results" / "lighthouse.md"
 PACKAGE = "lighthouse@12"
@@ -29,16 +25,12 @@ LEAST = 95
 NOT_FOR_SEARCH = frozenset({"404.html", "search.html", "genindex.html"})
 """Pages that search engines have no business with; of these the last score is not asked for."""
 QUICK = ["book/intro.html", "notebooks/05_backprop_by_hand.html"]
-_COMPRESSED = (".html", ".css", ".js", ".svg", ".json", ".txt", ".xml")
 
 
-class _Host(http.server.SimpleHTTPRequestHandler):
+class Host(Quiet):
     """Serves files as a host of static pages does."""
 
     protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_):
-        pass
 
     def do_GET(self):
         path = Path(self.translate_path(self.path))
@@ -50,22 +42,12 @@ class _Host(http.server.SimpleHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", self.guess_type(str(path)))
         self.send_header("Cache-Control", "max-age=31536000" if path.suffix != ".html" else "max-age=600")
-        if path.suffix in _COMPRESSED:
+        if path.suffix in COMPRESSIBLE:
             body = gzip.compress(body, 6)
             self.send_header("Content-Encoding", "gzip")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
-
-
-@contextmanager
-def hosted():
-    """Serve the site on a free port of this machine; yields its address."""
-    handler = functools.partial(_Host, directory=str(SITE))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
 
 
 def scores(address: str) -> dict[str, int]:
@@ -78,7 +60,7 @@ def scores(address: str) -> dict[str, int]:
     """
     program = os.environ.get("LIGHTHOUSE")
     command = [program] if program else [shutil.which("npx") or "npx", "--yes", PACKAGE]
-    flags = "--headless=new --no-sandbox" if hasattr(os, "geteuid") and os.geteuid() == 0 else "--headless=new"
+    flags = " ".join(["--headless=new", *sandbox()])
     command += [address, "--quiet", "--output=json", "--preset=desktop", f"--chrome-flags={flags}"]
     command += [f"--only-categories={','.join(CATEGORIES)}"]
     done = subprocess.run(
@@ -101,7 +83,7 @@ def main() -> int:
     asked = asked or (QUICK if "--quick" in sys.argv else pages())
     lines = [f"| page | {' | '.join(CATEGORIES)} |", "|---|---:|---:|---:|---:|"]
     low = []
-    with hosted() as base:
+    with served(Host) as base:
         for page in asked:
             try:
                 found = scores(base + page)

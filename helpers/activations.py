@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from helpers import tables
+
 
 @dataclass(frozen=True)
 class ActivationFunction:
@@ -194,11 +196,11 @@ def table() -> str:
     >>> print(table().splitlines()[4][:34])
     | ReLU `nn.ReLU()` | $\\max(0, z)$
     """
-    rows = ["| function | $f(z)$ | $f'(z)$ | values | largest slope | use |", "|---|---|---|---|---|---|"]
-    for a in ACTIVATIONS:
-        cells = (f"{a.name} `{a.module}`", f"${a.formula}$", f"${a.slope}$", f"${a.range}$", f"{a.largest_slope:.3g}")
-        rows.append(f"| {' | '.join(cells)} | {a.use} |")
-    return "\n".join(rows)
+    rows = [
+        (f"{a.name} `{a.module}`", f"${a.formula}$", f"${a.slope}$", f"${a.range}$", f"{a.largest_slope:.3g}", a.use)
+        for a in ACTIVATIONS
+    ]
+    return tables.markdown(("function", "$f(z)$", "$f'(z)$", "values", "largest slope", "use"), rows)
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,12 @@ the function raises, and with it the build of the page.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import torch
 from torch import nn
 
+from helpers import tables
 from helpers.convolution import layer_table, output_size
 
 _WINDOWS = (  # kernel size, stride, padding, dilation, what it is good for
@@ -45,7 +46,7 @@ def windows(size: int = 28) -> str:
         )
         worked = f"$\\lfloor ({size} + {2 * p} - {d * (k - 1)} - 1)/{s} \\rfloor + 1$"
         rows.append((k, s, p, d, worked, found, use))
-    return _markdown(columns, rows)
+    return tables.markdown(columns, rows)
 
 
 def costs(size: int = 28, channels: int = 64, maps: int = 128) -> str:
@@ -79,7 +80,7 @@ def costs(size: int = 28, channels: int = 64, maps: int = 128) -> str:
         rows.append((name, f"${formula}$", f"{parameters:,}", f"${cost}$", f"{multiply_adds:,}"))
     sizes = f"C = {c}, M = {m}, H = W = {size}"
     columns = ("Layer", "Parameters", f"for {sizes}", "Multiply-adds for an example", f"for {sizes}")
-    return _markdown(columns, rows)
+    return tables.markdown(columns, rows)
 
 
 def lenet_shapes() -> str:
@@ -98,7 +99,7 @@ def lenet_shapes() -> str:
     for layer, cost in zip(model, layer_table(model, (1, 28, 28)), strict=True):
         name = repr(layer).split("(")[0] if isinstance(layer, nn.ReLU | nn.Flatten) else _call(layer)
         rows.append((f"`{name}`", _shape(("B", *cost.output_shape)), f"{cost.parameters:,}" if cost.parameters else ""))
-    return _markdown(("Layer", "Shape after it", "Parameters"), rows)
+    return tables.markdown(("Layer", "Shape after it", "Parameters"), rows)
 
 
 def recurrent_shapes() -> str:
@@ -136,7 +137,7 @@ def recurrent_shapes() -> str:
         expected = [numbers(shape) for shape in (output, h, c) if shape]
         _agree(call, expected, [tuple(found.shape) for found in (out, *states)])
         rows.append((f"`{call}`", *(_shape(shape.split()) if shape else "" for shape in (x, output, h, c))))
-    return _markdown(("Layer", "Input", "`output`", "`h_n`", "`c_n`"), rows)
+    return tables.markdown(("Layer", "Input", "`output`", "`h_n`", "`c_n`"), rows)
 
 
 def decay(lr: float = 0.1, strength: float = 0.1) -> str:
@@ -178,7 +179,7 @@ def decay(lr: float = 0.1, strength: float = 0.1) -> str:
             after.append(_agree(f"{name}, g={g}", f"{formula(g):.3f}", f"{w.item():.3f}"))
         rows.append((name, f"${update}$", *after))
     columns = ("You write", "A step", "w = 2, g = 0.5", "w = 2, g = 0")
-    return _markdown(columns, rows)
+    return tables.markdown(columns, rows)
 
 
 def _call(layer: nn.Module) -> str:
@@ -199,8 +200,3 @@ def _agree(what: str, formula, asked):
 
 def _shape(sizes: Iterable[object]) -> str:
     return f"$({', '.join(map(str, sizes))})$"
-
-
-def _markdown(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    lines = [columns, ("---",) * len(columns), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)

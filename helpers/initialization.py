@@ -17,6 +17,8 @@ from itertools import pairwise
 import torch
 from torch import Generator, Tensor, nn
 
+from helpers import tables
+
 F64 = torch.float64
 _INPUTS = 32  # for each measured network
 
@@ -281,12 +283,12 @@ def table() -> str:
     | Scheme | Variance of a weight | In `torch.nn.init` | Made for | From | A ReLU layer: times |
     """
     columns = ("Scheme", "Variance of a weight", "In `torch.nn.init`", "Made for", "From", "A ReLU layer: times")
-    rows = [columns, ("---",) * len(columns)]
+    rows = []
     for item in SCHEMES:
         q = predicted_variances(item, ACTIVATIONS["relu"], [256] * 4).forward
         factor = f"{q[2] / q[1]:.3g}" if q[1] else "0"
         rows.append((item.name, f"${item.tex}$", f"`{item.call}`", item.made_for, item.source, factor))
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    return tables.markdown(columns, rows)
 
 
 def _checked(widths: Sequence[int], gain: float, input_variance: float) -> list[int]:

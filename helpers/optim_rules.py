@@ -15,6 +15,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from helpers import tables
+
 Number = float | Tensor
 State = dict[str, Tensor]
 
@@ -290,5 +292,5 @@ def table() -> str:
         ("Adadelta", Adadelta, 2, "`Adadelta(lr=1)`"),
         ("Adam", Adam, 2, "`Adam(lr, betas=(0.9, 0.999))`"),
     )
-    head = "| method | update | keeps | `torch.optim` |\n| --- | --- | --- | --- |\n"
-    return head + "".join(f"| {name} | ${rule.equation}$ | {kept} | {torch} |\n" for name, rule, kept, torch in rows)
+    lines = ((name, f"${rule.equation}$", kept, torch) for name, rule, kept, torch in rows)
+    return tables.markdown(("method", "update", "keeps", "`torch.optim`"), lines)

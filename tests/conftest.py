@@ -26,6 +26,26 @@ def chromium_browser():
         yield browser
 
 
+@pytest.fixture
+def visit(folder, chromium_browser):
+    """Open a page of the test module's own `folder`, offline; afterwards nothing may have been said on the console."""
+    contexts, problems = [], []
+
+    def go(page="site", **options):
+        context = chromium_browser.new_context(offline=True, **options)
+        contexts.append(context)
+        tab = context.new_page()
+        tab.on("console", lambda message: problems.append(message.text))
+        tab.on("pageerror", lambda error: problems.append(str(error)))
+        tab.goto((folder / f"{page}.html").as_uri())
+        return tab
+
+    yield go
+    for context in contexts:
+        context.close()
+    assert problems == []
+
+
 @pytest.fixture(scope="session")
 def built_site():
     """The folder of the built site; tests that look at it are skipped where it was not built."""

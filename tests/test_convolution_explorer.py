@@ -2,24 +2,19 @@
 
 import json
 import re
-import shutil
-from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from instruments import write_pages
 from playwright.sync_api import expect
 from py_mini_racer import MiniRacer
 
 from helpers.convolution import output_size
 from helpers.convolution_explorer import KERNELS, OWN, WEB, ConvolutionExplorer
 
-PAGE = """<!doctype html><html lang="en" data-theme="light"><head><meta charset="utf-8"><title>Test</title>
-<meta http-equiv="Content-Security-Policy" content="default-src 'self'; style-src 'self' 'unsafe-inline'">
-<meta name="viewport" content="width=device-width"><link rel="stylesheet" href="explore.css">
-<link rel="stylesheet" href="convolution.css"></head><body>{body}<script src="convolution.js"></script></body></html>"""
 IMAGE = torch.tensor([[1, 2, 0, 1, 3], [0, 1, 3, 2, 1], [2, 0, 1, 1, 0], [1, 3, 2, 0, 2], [0, 1, 1, 2, 1]])
 WIDE = torch.arange(24).reshape(4, 6) % 7
 KERNEL = [[1, 0, -1], [2, 1, 0], [0, -1, 1]]
@@ -154,31 +149,7 @@ def folder(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BOOK_BUILD", "1")
         body = explorer(position=(1, 2))._repr_html_()
-    for name in ("explore.css", "convolution.css", "convolution.js"):
-        shutil.copy(WEB / name, folder / name)
-    (folder / "site.html").write_text(PAGE.format(body=body), encoding="utf-8")
-    live = explorer()._repr_html_()
-    (folder / "live.html").write_text(f"<!doctype html><meta charset='utf-8'>{live}{live}", encoding="utf-8")
-    return folder
-
-
-@pytest.fixture
-def visit(folder: Path, chromium_browser):
-    contexts, problems = [], []
-
-    def go(page="site", **options):
-        context = chromium_browser.new_context(offline=True, **options)
-        contexts.append(context)
-        tab = context.new_page()
-        tab.on("console", lambda message: problems.append(message.text))
-        tab.on("pageerror", lambda error: problems.append(str(error)))
-        tab.goto((folder / f"{page}.html").as_uri())
-        return tab
-
-    yield go
-    for context in contexts:
-        context.close()
-    assert problems == []
+    return write_pages(folder, "convolution", WEB, body, explorer()._repr_html_())
 
 
 def output(tab):

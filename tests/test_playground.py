@@ -4,13 +4,12 @@ import itertools
 import json
 import math
 import re
-import shutil
-from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from instruments import write_pages
 from playwright.sync_api import expect
 from py_mini_racer import MiniRacer
 
@@ -20,10 +19,6 @@ from helpers.optim_paths import descend
 from helpers.playground import LEFT, MAP, STEPS, TOP, WEB, OptimizerPlayground
 
 SURFACES = optim_surfaces.all_surfaces()
-PAGE = """<!doctype html><html lang="en" data-theme="light"><head><meta charset="utf-8"><title>Test</title>
-<meta http-equiv="Content-Security-Policy" content="default-src 'self'; style-src 'self' 'unsafe-inline'">
-<meta name="viewport" content="width=device-width"><link rel="stylesheet" href="explore.css">
-<link rel="stylesheet" href="playground.css"></head><body>{body}<script src="playground.js"></script></body></html>"""
 
 
 def python_rule(name, momentum, memory):
@@ -170,31 +165,7 @@ def folder(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BOOK_BUILD", "1")
         body = OptimizerPlayground()._repr_html_()
-    for name in ("explore.css", "playground.css", "playground.js"):
-        shutil.copy(WEB / name, folder / name)
-    (folder / "site.html").write_text(PAGE.format(body=body), encoding="utf-8")
-    live = OptimizerPlayground("Beale", "Adam")._repr_html_()
-    (folder / "live.html").write_text(f"<!doctype html><meta charset='utf-8'>{live}{live}", encoding="utf-8")
-    return folder
-
-
-@pytest.fixture
-def visit(folder: Path, chromium_browser):
-    contexts, problems = [], []
-
-    def go(page="site", **options):
-        context = chromium_browser.new_context(offline=True, **options)
-        contexts.append(context)
-        tab = context.new_page()
-        tab.on("console", lambda message: problems.append(message.text))
-        tab.on("pageerror", lambda error: problems.append(str(error)))
-        tab.goto((folder / f"{page}.html").as_uri())
-        return tab
-
-    yield go
-    for context in contexts:
-        context.close()
-    assert problems == []
+    return write_pages(folder, "playground", WEB, body, OptimizerPlayground("Beale", "Adam")._repr_html_())
 
 
 def field(tab, name):

@@ -36,7 +36,7 @@ def room(modules, packages="", doors="", inside=""):
 ROOMS = {
     "style": room("style", "matplotlib cycler", "", "IPython matplotlib_inline"),
     "runtime": room("runtime", "torch numpy"),
-    "check": room("check check_words", "torch", "", "IPython style"),
+    "check": room("check check_words glue", "torch", "", "IPython style"),
     "data": room(
         "corpus data data_sets data_sources download loading text toy toy_classes",
         "torch numpy",
@@ -45,7 +45,8 @@ ROOMS = {
     ),
     "calculus": room(
         "activations backprop batches cheatsheets conv_arithmetic convolution curvature initialization losses "
-        "optim_maps optim_paths optim_rules optim_surfaces piecewise recurrence residual resnet schedules surfaces",
+        "optim_maps optim_paths optim_rules optim_surfaces piecewise recurrence residual resnet schedules surfaces "
+        "tables",
         "torch",
     ),
     "graph": room("graph graph_drawing graph_layout graph_steps graph_svg", "", "style"),

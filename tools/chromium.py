@@ -40,14 +40,18 @@ def find() -> str:
     return found
 
 
+def sandbox() -> list[str]:
+    """What to tell Chromium about its sandbox, which refuses to run for root, as in containers."""
+    return ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+
+
 @contextmanager
 def launched():
     """Start a browser without windows; yields Playwright's ``Browser``."""
     from playwright.sync_api import sync_playwright
 
     path = find()
-    root = hasattr(os, "geteuid") and os.geteuid() == 0  # Chromium's sandbox refuses to run for root, as in containers
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=[*_FLAGS, *["--no-sandbox"] * root])
+        browser = playwright.chromium.launch(executable_path=path, args=[*_FLAGS, *sandbox()])
         yield browser
         browser.close()

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from html import escape
 from io import BytesIO
 from pathlib import Path
-from urllib.parse import urldefrag, urljoin
+from urllib.parse import urldefrag
 
 import yaml
 from playwright.sync_api import Browser
@@ -20,7 +21,7 @@ from pypdf.generic import ArrayObject, DictionaryObject, NameObject
 from tools.chapter import ROOT
 from tools.site import opened, served
 
-LEAVES = frozenset({"book/progress", "search", "genindex"})
+LEAVES = frozenset({"book/progress"})
 """Pages that are of no use on paper."""
 A4_WIDTH = 178 / 25.4 * 96
 """Width of the text on paper, in CSS pixels: 210 mm less two margins of 16 mm."""
@@ -92,7 +93,7 @@ def _print(browser: Browser, base: str, name: str) -> tuple[str, bytes]:
         if wide := tab.evaluate(OVERFLOWING):
             raise Overflow(f"{name}: wider than the paper: {'; '.join(wide[:3])}")
         title = tab.title().split(" — ")[0]
-        footer = FOOTER.format(title=title.replace("&", "&amp;").replace("<", "&lt;"))
+        footer = FOOTER.format(title=escape(title, quote=False))
         printed = tab.pdf(
             format="A4", margin=MARGINS, display_header_footer=True, header_template="<span></span>",
             footer_template=footer, print_background=True,
@@ -113,7 +114,7 @@ def _redirect(writer: PdfWriter, annotation: DictionaryObject, address: str, bas
     """Let a link to a page of the site lead to its first page in the file; take away what leads nowhere on paper."""
     if not address.startswith(base):
         return
-    name = urldefrag(urljoin(base, address))[0].removeprefix(base).removesuffix(".html")
+    name = urldefrag(address)[0].removeprefix(base).removesuffix(".html")
     if name in begins:
         place = ArrayObject([writer.pages[begins[name]].indirect_reference, NameObject("/Fit")])
         annotation[NameObject("/A")] = DictionaryObject(

@@ -19,7 +19,9 @@ def pages() -> list[str]:
     return [p for p in found if not p.startswith(("_static/", "_sources/")) and p != "index.html"]
 
 
-class _Quiet(http.server.SimpleHTTPRequestHandler):
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """Serves files, and says nothing of it."""
+
     def log_message(self, *_):
         pass
 
@@ -32,9 +34,9 @@ class _Server(http.server.ThreadingHTTPServer):
 
 
 @contextmanager
-def served():
-    """Serve the site on a free port of this machine; yields its address."""
-    handler = functools.partial(_Quiet, directory=SITE)
+def served(handler=Quiet):
+    """Serve the site on a free port of this machine, each request by `handler`; yields its address."""
+    handler = functools.partial(handler, directory=SITE)
     with _Server(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"
@@ -73,14 +75,14 @@ def opened(browser, address, *, theme="light", width=1200, before=""):
         context.close()
 
 
-_COMPRESSIBLE = {".html", ".css", ".js", ".svg", ".json", ".txt", ".xml"}
+COMPRESSIBLE = {".html", ".css", ".js", ".svg", ".json", ".txt", ".xml"}
 
 
 @functools.cache
 def transferred(path: str) -> int:
     """Bytes of one file of the site over the wire: gzipped where a server would do so."""
     data = (SITE / path).read_bytes()
-    return len(gzip.compress(data, 6)) if Path(path).suffix in _COMPRESSIBLE else len(data)
+    return len(gzip.compress(data, 6)) if Path(path).suffix in COMPRESSIBLE else len(data)
 
 
 def weight(requests: list[str], base: str, cached: frozenset[str] = frozenset()) -> tuple[int, frozenset[str]]:

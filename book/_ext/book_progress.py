@@ -5,6 +5,8 @@ The script of the pages, ``book.js``, writes into it what this browser remembers
 
 from __future__ import annotations
 
+from html import escape
+
 from book_quiz import quiz
 from docutils import nodes
 from page_notes import keep_notes
@@ -45,21 +47,17 @@ class WriteTable(SphinxPostTransform):
             for name, ids in sorted(self.env.book_questions.items()):
                 if ids:
                     address = self.app.builder.get_relative_uri(self.env.docname, name)
-                    title = _escaped(self.env.titles[name].astext())
+                    title = escape(self.env.titles[name].astext(), quote=False)
                     rows.append(
                         f'<tr data-quiz="{" ".join(ids)}"><th scope="row"><a href="{address}">{title}</a></th>'
                         f"<td>{len(ids)} questions</td></tr>"
                     )
-            html = (
+            table = (
                 '<table class="table quiz-progress"><thead><tr><th scope="col">Chapter</th>'
                 f'<th scope="col">Answered</th></tr></thead><tbody>{"".join(rows)}</tbody></table>'
                 '<button type="button" class="quiz-forget" hidden>Forget my answers</button>'
             )
-            place.replace_self(nodes.raw("", html, format="html"))
-
-
-def _escaped(text):
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+            place.replace_self(nodes.raw("", table, format="html"))
 
 
 def setup(app):

@@ -175,11 +175,12 @@ def slim_down(app, exception):
     if exception is not None or app.builder.format != "html":
         return
     static = Path(app.outdir) / "_static"
+    pages = ""
     for path in Path(app.outdir).rglob("*.html"):
         text = path.read_text(encoding="utf-8")
+        pages += text
         if path.name != "search.html" and (less := _SEARCH_TOOLS.sub("", text)) != text:
             path.write_text(less, encoding="utf-8")  # the theme loads them for a search while one types, which is off
-    pages = "".join(p.read_text(encoding="utf-8") for p in Path(app.outdir).rglob("*.html"))
     scripts = "".join(p.read_text(encoding="utf-8") for p in static.rglob("scripts/*.js") if p.stem != "fontawesome")
     icons = set(re.findall(r"fa-[a-z][\w-]*", pages + scripts))
     sheet = static / "styles" / "pydata-sphinx-theme.css"
