@@ -1,21 +1,21 @@
 """Compare numbers that must agree, and say in words how they differ when they do not.
 
 `equal` is the book's proof that a result by hand, in code and by autograd is one and the same; `answer` looks at a
-reader's solution; `glue` hands a measured number to the text around it.
+reader's number and `function` at a reader's code; `glue` hands a measured number to the text around it.
 """
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 
 from helpers import check_words
+from helpers.glue import GLUE_PREFIX, glue
 
-GLUE_PREFIX = "application/papermill.record/"
+__all__ = ["GLUE_PREFIX", "Mismatch", "answer", "as_tensor", "equal", "function", "glue"]
 
 
 class Mismatch(AssertionError):
@@ -127,54 +127,66 @@ def answer(
         mine = as_tensor(yours, "your answer")
     except TypeError as error:
         raise Mismatch(f"Not yet: {error}.") from error
-    right = as_tensor(truth, "truth")
-    problem = check_words.difference(
-        mine, right, atol=atol, rtol=rtol, names=("your answer", "the right one"), batch_size=batch_size, secret=True
-    )
-    if problem:
+    if problem := _problem(mine, truth, "your answer", atol, rtol, batch_size):
         hint = next((f" {text}" for wrong, text in (hints or {}).items() if _same(mine, wrong, atol, rtol)), "")
         raise Mismatch(f"Not yet: {problem}.{hint}")
-    print(f"Right: {check_words.written([right], atol)[0]}.")
+    print(f"Right: {check_words.written([as_tensor(truth, 'truth')], atol)[0]}.")
 
 
-def glue(name: str, value: Any, spec: str = "{}") -> None:
-    """Hand a formatted value to the text of the page, where {glue:text}`name` shows it.
-
-    Writes the output that MyST-NB looks for, without needing MyST-NB. A live notebook shows ``name = value``; outside
-    a notebook nothing happens.
+def function(
+    yours: Any,
+    trials: Mapping[str, tuple[Callable[[Any], Any], Any]],
+    *,
+    hints: Mapping[str, str] | None = None,
+    atol: float = 1e-6,
+    rtol: float = 1e-5,
+) -> None:
+    """Try the function, class or module that a reader wrote: say that it does what it should, or where it does not.
 
     Parameters
     ----------
-    name : str
-        Letters, digits, dots, hyphens and underscores; start it with the chapter, as in ``"03-final-loss"``.
-    value : number, str or tensor with one entry
-    spec : str
-        How to write it, as for `str.format`.
+    yours : callable
+        What the reader wrote. One that is still ``...`` is not judged.
+    trials : mapping
+        From what is tried to a pair: how to try it, a function of `yours`, and the result that it should have, a
+        number, text, array or tensor.
+    hints : mapping, optional
+        From what is tried to a sentence for the reader whose result is wrong there.
+    atol, rtol : float
+        Right means within ``atol + rtol * abs(wanted)``.
 
     Raises
     ------
-    ValueError, TypeError
-        If the name cannot be used, or `spec` does not fit the value.
+    Mismatch
+        At the first trial whose result is wrong or that raises an error.
+    ValueError
+        If there are no trials, or a hint belongs to none of them.
 
     Examples
     --------
-    >>> glue("03-final-loss", 0.1234567, "{:.4f}")
+    >>> trials = {"at 3": (lambda f: f(3.0), 9.0), "at -1": (lambda f: f(-1.0), 1.0)}
+    >>> function(lambda x: x**2, trials)
+    Right: at 3, at -1.
+    >>> function(lambda x: 3 * x, trials, hints={"at -1": "A square is never negative."})
+    Traceback (most recent call last):
+    helpers.check.Mismatch: Not yet, at -1: the result of your code has the wrong sign, ... A square is never negative.
     """
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
-        raise ValueError(f"a glue name holds letters, digits, '.', '-' and '_' only, not {name!r}")
-    text = _formatted(value, spec)
-    shell = _kernel()
-    if shell is None:
+    _allowed(atol, rtol)
+    if not trials or set(hints or {}) - set(trials):
+        raise ValueError(f"give trials, and hints for them only, not {sorted(set(hints or {}) - set(trials))}")
+    if yours is ...:
+        print("Not answered yet: put your code in place of the three dots.")
         return
-    from IPython.display import display
-
-    metadata = {"scrapbook": {"name": name, "mime_prefix": GLUE_PREFIX}}
-    # MyST-NB reads the text as a Python literal: without quotes 206,410 becomes a pair, and 0.50 becomes 0.5
-    display({f"{GLUE_PREFIX}text/plain": repr(text)}, raw=True, metadata=metadata)
-    from helpers import style
-
-    if not style.building():
-        display({"text/plain": f"{name} = {text}"}, raw=True)
+    for what, (attempt, wanted) in trials.items():
+        try:
+            result = attempt(yours)
+            problem = _problem(result, wanted, "the result of your code", atol, rtol)
+        except Exception as error:
+            result, problem = None, f"your code raised {type(error).__name__}: {error}".rstrip(".")
+        if problem:
+            hint = f" {hints[what]}" if hints and what in hints else ""
+            raise Mismatch(f"Not yet, {what}: {problem}.{hint}")
+    print(f"Right: {', '.join(trials)}.")
 
 
 def as_tensor(value: Any, name: str) -> torch.Tensor:
@@ -208,38 +220,29 @@ def _same(mine: torch.Tensor, wrong: Any, atol: float, rtol: float) -> bool:
     )
 
 
+def _problem(mine: Any, right: Any, name: str, atol: float, rtol: float, batch_size: int | None = None) -> str:
+    if isinstance(right, str):
+        return "" if _same_words(mine, right) else f"{name} is {mine!r:.60}"
+    if mine is None:
+        return f"{name} is None"
+    names = (name, "the right one")
+    mine, right = as_tensor(mine, name), as_tensor(right, "truth")
+    return check_words.difference(mine, right, atol=atol, rtol=rtol, names=names, batch_size=batch_size, secret=True)
+
+
 def _judge_words(yours: Any, truth: str, hints: Mapping[Any, str]) -> None:
     if not isinstance(yours, str):
         raise Mismatch(f"Not yet: the answer is a word in quotes, not {yours!r:.40}.")
-    given = yours.strip().casefold()
-    if given == truth.strip().casefold():
-        print(f"Right: {truth}.")
-        return
-    hint = next((text for wrong, text in hints.items() if str(wrong).strip().casefold() == given), "")
-    raise Mismatch(f"Not yet: {yours!r} is not it.{' ' + hint if hint else ''}")
+    if not _same_words(yours, truth):
+        hint = next((f" {text}" for wrong, text in hints.items() if _same_words(yours, wrong)), "")
+        raise Mismatch(f"Not yet: {yours!r} is not it.{hint}")
+    print(f"Right: {truth}.")
+
+
+def _same_words(a: Any, b: Any) -> bool:
+    return str(a).strip().casefold() == str(b).strip().casefold()
 
 
 def _allowed(atol: float, rtol: float) -> None:
     if not (math.isfinite(atol) and math.isfinite(rtol) and atol >= 0 and rtol >= 0):
         raise ValueError(f"atol and rtol are finite and not negative, got atol={atol}, rtol={rtol}")
-
-
-def _formatted(value: Any, spec: str) -> str:
-    if isinstance(value, torch.Tensor) or (hasattr(value, "item") and getattr(value, "size", 1) == 1):
-        if isinstance(value, torch.Tensor) and value.numel() != 1:
-            raise ValueError(f"glue takes one number, not a tensor of shape {tuple(value.shape)}")
-        value = value.item()
-    try:
-        text = spec.format(value)
-    except (ValueError, IndexError, KeyError, TypeError) as error:
-        raise ValueError(f"the format {spec!r} does not fit {value!r:.60}: {error}") from error
-    return re.sub(r"^-(?=[\d.∞])", "−", text)
-
-
-def _kernel() -> Any:
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return None
-    shell = get_ipython()
-    return shell if shell is not None and hasattr(shell, "kernel") else None

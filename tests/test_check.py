@@ -220,6 +220,54 @@ def test_an_answer_is_right_up_to_its_tolerance_and_no_further():
         check.answer(2.0011, 2.0, atol=1e-3, rtol=0)
 
 
+TRIALS = {
+    "at 3": (lambda f: f(torch.tensor(3.0)), 9.0),
+    "its name": (lambda f: f.__name__, "square"),
+    "its shape": (lambda f: list(f(torch.ones(2, 3)).shape), [2, 3]),
+}
+
+
+def square(x):
+    return x**2
+
+
+def test_a_readers_code_is_tried_and_called_right(capsys):
+    check.function(square, TRIALS)
+    check.function(..., TRIALS)
+    assert capsys.readouterr().out.splitlines() == [
+        "Right: at 3, its name, its shape.",
+        "Not answered yet: put your code in place of the three dots.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("yours", "words"),
+    [
+        (
+            lambda x: 2 * square(x),
+            r"^Not yet, at 3: the result of your code is twice the right one\. Once, not twice\.$",
+        ),
+        (square.__call__, r"^Not yet, its name: the result of your code is '__call__'\.$"),
+        (lambda x: None, r"at 3: the result of your code is None\."),
+        (lambda: 9.0, r"at 3: your code raised TypeError: .*positional argument"),
+        (lambda x: "nine", r"at 3: your code raised TypeError: the result of your code must be a number"),
+        (9.0, r"at 3: your code raised TypeError: 'float' object is not callable\. Once"),
+    ],
+)
+def test_a_readers_wrong_code_is_told_where_it_fails(yours, words):
+    with pytest.raises(check.Mismatch, match=words) as caught:
+        check.function(yours, TRIALS, hints={"at 3": "Once, not twice."})
+    assert "9" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("trials", "options"), [({}, {}), (TRIALS, {"hints": {"at 4": "?"}}), (TRIALS, {"atol": float("nan")})]
+)
+def test_trials_that_judge_nothing_are_an_error_of_the_author(trials, options):
+    with pytest.raises(ValueError, match=r"trials|finite"):
+        check.function(square, trials, **options)
+
+
 def test_a_mismatch_fails_pytest_and_hides_its_traceback_in_notebooks():
     with pytest.raises(AssertionError) as caught:
         check.answer(1.0, 2.0)
