@@ -129,7 +129,7 @@ def answer(
         raise Mismatch(f"Not yet: {error}.") from error
     if problem := _problem(mine, truth, "your answer", atol, rtol, batch_size):
         hint = next((f" {text}" for wrong, text in (hints or {}).items() if _same(mine, wrong, atol, rtol)), "")
-        raise Mismatch(f"Not yet: {problem}.{hint}")
+        raise Mismatch(f"Not yet: {_ended(problem)}{hint}")
     print(f"Right: {check_words.written([as_tensor(truth, 'truth')], atol)[0]}.")
 
 
@@ -166,7 +166,7 @@ def function(
     --------
     >>> trials = {"at 3": (lambda f: f(3.0), 9.0), "at -1": (lambda f: f(-1.0), 1.0)}
     >>> function(lambda x: x**2, trials)
-    Right: at 3, at -1.
+    Right: at 3; at -1.
     >>> function(lambda x: 3 * x, trials, hints={"at -1": "A square is never negative."})
     Traceback (most recent call last):
     helpers.check.Mismatch: Not yet, at -1: the result of your code has the wrong sign, ... A square is never negative.
@@ -180,13 +180,14 @@ def function(
     for what, (attempt, wanted) in trials.items():
         try:
             result = attempt(yours)
-            problem = _problem(result, wanted, "the result of your code", atol, rtol)
         except Exception as error:
-            result, problem = None, f"your code raised {type(error).__name__}: {error}".rstrip(".")
+            problem = f"your code raised {type(error).__name__}: {error}"
+        else:
+            problem = _problem(result, wanted, "the result of your code", atol, rtol)
         if problem:
             hint = f" {hints[what]}" if hints and what in hints else ""
-            raise Mismatch(f"Not yet, {what}: {problem}.{hint}")
-    print(f"Right: {', '.join(trials)}.")
+            raise Mismatch(f"Not yet, {what}: {_ended(problem)}{hint}")
+    print(f"Right: {'; '.join(trials)}.")
 
 
 def as_tensor(value: Any, name: str) -> torch.Tensor:
@@ -226,7 +227,11 @@ def _problem(mine: Any, right: Any, name: str, atol: float, rtol: float, batch_s
     if mine is None:
         return f"{name} is None"
     names = (name, "the right one")
-    mine, right = as_tensor(mine, name), as_tensor(right, "truth")
+    right = as_tensor(right, "truth")
+    try:
+        mine = as_tensor(mine, name)
+    except TypeError as error:
+        return str(error)
     return check_words.difference(mine, right, atol=atol, rtol=rtol, names=names, batch_size=batch_size, secret=True)
 
 
@@ -237,6 +242,10 @@ def _judge_words(yours: Any, truth: str, hints: Mapping[Any, str]) -> None:
         hint = next((f" {text}" for wrong, text in hints.items() if _same_words(yours, wrong)), "")
         raise Mismatch(f"Not yet: {yours!r} is not it.{hint}")
     print(f"Right: {truth}.")
+
+
+def _ended(sentence: str) -> str:
+    return sentence if sentence.endswith(("?", ".", "!")) else f"{sentence}."
 
 
 def _same_words(a: Any, b: Any) -> bool:

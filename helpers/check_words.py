@@ -115,6 +115,8 @@ def _factor(x: Tensor, y: Tensor, names: tuple[str, str], batch_size: int | None
     ratio = float(ratios.mean())
     if not 1e-9 < abs(ratio) < 1e9 or float((ratios - ratio).abs().max()) > 1e-4 * abs(ratio):
         return ""
+    if abs(ratio - 1) < 1e-3:  # nearly the same: not a matter of a factor
+        return ""
 
     def near(value: float) -> bool:
         return math.isclose(ratio, value, rel_tol=1e-4)
@@ -131,11 +133,10 @@ def _factor(x: Tensor, y: Tensor, names: tuple[str, str], batch_size: int | None
     for value, words in _FACTORS:
         if near(value):
             return words.format(a=a, b=b)
-    for larger, smaller, part in ((ratio, "a sum", "the mean"), (1 / ratio, "a mean", "the sum")):
+    for larger, how in ((ratio, "{whole} times {b}"), (1 / ratio, "{b} divided by {whole}")):
         whole = round(larger)
         if 3 <= whole <= 4096 and math.isclose(larger, whole, rel_tol=1e-6):
-            how = f"{whole} times {b}" if smaller == "a sum" else f"{b} divided by {whole}"
-            return f"{a} is {how}: {smaller} over {whole} examples where {part} was meant?"
+            return f"{a} is {how.format(whole=whole, b=b)}"
     if x.ndim and x.numel() > 1:
         return f"every entry of {a} is {ratio:.4g} times that of {b}"
     return ""
@@ -157,7 +158,7 @@ def _number(x: Tensor, y: Tensor, names: tuple[str, str], secret: bool) -> str:
             return f"{a} is {b} {'plus' if step > 0 else 'minus'} 1"
     if not secret:
         return f"they differ by {abs(mine - right):.3g}"
-    if right and abs(mine - right) < 0.02 * abs(right):
+    if right and not right.is_integer() and abs(mine - right) < 0.02 * abs(right):
         return f"{a} is close but not exact: round later"
     if right and mine * right < 0:
         return f"{a} has the wrong sign, and not only that"
@@ -194,7 +195,9 @@ def _entries(x: Tensor, y: Tensor, agree: Tensor, names: tuple[str, str], secret
     worst = torch.zeros_like(agree).flatten()
     worst[at] = True
     largest = "" if secret else f", by up to {_brief(float(gap.abs().max()))}"
-    return f"{_count(wrong, x.numel())} differ{largest}; the largest gap is at {_place(worst.reshape(x.shape))}"
+    verb = "differs" if wrong == x.numel() else "differ"
+    where = _place(worst.reshape(x.shape))
+    return f"{_count(wrong, x.numel())} {verb}{largest}; the largest gap is at {where}"
 
 
 def written(tensors: Sequence[Tensor], atol: float) -> list[str]:

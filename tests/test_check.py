@@ -97,7 +97,7 @@ def test_equal_agrees_with_torch_allclose(values, atol, data):
         (-2 * VECTOR, VECTOR, "twice the right one, with the wrong sign"),
         (4 * VECTOR, VECTOR, "4 times the right one: is it a sum over 4 examples"),
         (VECTOR / 4, VECTOR, "divided by 4: is it a mean over 4 examples"),
-        (32 * VECTOR, VECTOR, "32 times the right one: a sum over 32 examples"),
+        (32 * VECTOR, VECTOR, "32 times the right one$"),
         (3.3 * VECTOR, VECTOR, "every entry of yours is 3.3 times"),
         (VECTOR / np.log(2), VECTOR, "logarithm to base 2"),
         (VECTOR + 0.5, VECTOR, "every entry of yours is above the right one by 0.5"),
@@ -235,7 +235,7 @@ def test_a_readers_code_is_tried_and_called_right(capsys):
     check.function(square, TRIALS)
     check.function(..., TRIALS)
     assert capsys.readouterr().out.splitlines() == [
-        "Right: at 3, its name, its shape.",
+        "Right: at 3; its name; its shape.",
         "Not answered yet: put your code in place of the three dots.",
     ]
 
@@ -250,7 +250,7 @@ def test_a_readers_code_is_tried_and_called_right(capsys):
         (square.__call__, r"^Not yet, its name: the result of your code is '__call__'\.$"),
         (lambda x: None, r"at 3: the result of your code is None\."),
         (lambda: 9.0, r"at 3: your code raised TypeError: .*positional argument"),
-        (lambda x: "nine", r"at 3: your code raised TypeError: the result of your code must be a number"),
+        (lambda x: "nine", r"at 3: the result of your code must be a number"),
         (9.0, r"at 3: your code raised TypeError: 'float' object is not callable\. Once"),
     ],
 )

@@ -156,9 +156,14 @@ def stored(*outputs):
     return field("gradient-three-ways", outputs=list(outputs))
 
 
+def answer_after_the_solution_began(nb):
+    """Move the cell for the reader's answer into the solution, which the reader's copy leaves out."""
+    nb.cells.insert(index(nb, "sol-07-2"), nb.cells.pop(index(nb, "ex-07-2-answer")))
+
+
 def without_the_last_exercise(nb):
     """Take the fourth exercise out, its solution with it."""
-    remove("ex-07-4", "sol-07-4", "sol-07-4-code", "sol-07-4-end")(nb)
+    remove("ex-07-4", "ex-07-4-answer", "sol-07-4", "sol-07-4-code", "sol-07-4-end")(nb)
 
 
 IMAGE = new_output("display_data", data={"image/png": "aGVsbG8="})
@@ -199,9 +204,15 @@ BREAKS = [
     ("gates", text("```{solution} ex-07-2\nText only.\n```"), "no code that runs"),
     ("solutions", remove("sol-07-2-code"), "no code cell that is executed"),
     ("solutions", meta("sol-07-2-code", tags=["skip-execution"], reason="why"), "no code cell that is executed"),
-    ("solutions", lambda nb: cell(nb, "sol-07-2-code").update(source="x.sum()"), "checks nothing"),
+    ("solutions", lambda nb: cell(nb, "sol-07-2-code").update(source="x.sum()"), "exercise's own checker"),
+    ("solutions", lambda nb: cell(nb, "sol-07-2-code").update(source="check.equal('x', a=1, b=1)"), "own checker"),
     ("solutions", replace("sol-07-2", ":class: dropdown", ""), "open to everyone"),
     ("solutions", replace("sol-07-2", ":label: sol-07-2", ":label: sol-2"), "'sol-2'"),
+    ("checkers", remove("ex-07-2-answer"), "ex-07-2 has no cell that judges"),
+    ("checkers", replace("ex-07-2-answer", "yours = ...", "yours = 0.5"), "ex-07-2 has no cell that judges"),
+    ("checkers", replace("ex-07-2-answer", "yours = ...", "if x:\n    yours = ..."), "ex-07-2 has no cell that judges"),
+    ("checkers", replace("ex-07-3-answer", "check.function(yours, ", "dict("), "ex-07-3 has no cell that judges"),
+    ("checkers", answer_after_the_solution_began, "ex-07-2 has no cell that judges"),
     ("quiz_count", replace("quiz", "```{quiz}\n:label: quiz-07-3", "```{note}\n:label: note-07-3"), "2 quiz questions"),
     ("quiz", replace("quiz", "- [x] $0$", "- [ ] $0$"), "0 right answers"),
     ("quiz", replace("quiz", "- [ ] $3$", "- [x] $3$"), "2 right answers"),
@@ -284,6 +295,12 @@ def test_rule_fires(chapter, rule, mutate, words):
     messages = [str(finding) for finding in found if finding.rule == rule]
     assert any(words in message for message in messages), [str(finding) for finding in found]
     assert {finding.rule for finding in found} <= {rule} | ALONG.get(rule, set()), "a rule fired that should not"
+
+
+@pytest.mark.parametrize(("source", "rules"), [("yours = ...\n" + "x\n" * 20, set()), ("x\n" * 21, {"code_count"})])
+def test_the_cells_for_answers_count_neither_in_number_nor_in_length(chapter, source, rules):
+    chapter.nb.cells += [new_code_cell(source, id=f"more-{i}") for i in range(30)]
+    assert {finding.rule for finding in notebook_rules.check(chapter)} == rules
 
 
 def test_every_rule_is_broken_above():

@@ -70,6 +70,11 @@ class Cell:
         return self.node.cell_type == "code"
 
     @property
+    def asks(self) -> bool:
+        """Whether the reader is to put an answer here, in place of three dots."""
+        return self.is_code and bool(re.search(r"^yours = \.\.\.$", self.source, re.MULTILINE))
+
+    @property
     def runs(self) -> bool:
         """Whether a build executes this cell."""
         return self.is_code and "skip-execution" not in self.tags

@@ -142,9 +142,12 @@ def set_up(chapter: Chapter) -> Iterator[Problem]:
 
 
 def code_count(chapter: Chapter) -> Iterator[Problem]:
-    """A chapter has 25 to 45 code cells, whose median length is at most 8 lines; hidden cells count too."""
+    """A chapter has 25 to 45 code cells, whose median length is at most 8 lines.
+
+    Hidden cells count too; the cells in which the reader answers do not.
+    """
     low, high = CODE_CELLS
-    lengths = [_length(cell) for cell in chapter.code]
+    lengths = [_length(cell) for cell in chapter.code if not cell.asks]
     if not low <= len(lengths) <= high:
         yield Problem(None, f"there are {len(lengths)} code cells.", f"Have {low} to {high}, hidden ones included.")
     if lengths and (median := statistics.median(lengths)) > MEDIAN_CELL:

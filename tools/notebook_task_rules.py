@@ -10,6 +10,7 @@ from tools.chapter import Chapter, Problem, callee
 
 EXERCISES = 4
 QUESTIONS = 3
+CHECKERS = {"check.answer", "check.function"}
 
 
 def exercise_count(chapter: Chapter) -> Iterator[Problem]:
@@ -71,7 +72,7 @@ def gates(chapter: Chapter) -> Iterator[Problem]:
 
 
 def solutions(chapter: Chapter) -> Iterator[Problem]:
-    """Every solution is folded, labelled, runs, and ends in a check."""
+    """Every solution is folded, labelled, runs, and stands up to the checker of its exercise."""
     for cell, directive in chapter.named("solution-start"):
         code = []
         for following in chapter.cells[cell.place :]:
@@ -88,8 +89,27 @@ def solutions(chapter: Chapter) -> Iterator[Problem]:
             yield Problem(cell, f"the solution of {name} is open to everyone.", "Add `:class: dropdown`.")
         if not code:
             yield Problem(cell, f"the solution of {name} has no code cell that is executed.", "Let the solution run.")
-        elif not any(callee(call) in {"check.equal", "check.answer"} for part in code for call in part.calls):
-            yield Problem(cell, f"the solution of {name} checks nothing.", "End it with check.equal or check.answer.")
+        elif not any(callee(call) in CHECKERS for part in code for call in part.calls):
+            what = f"the solution of {name} is not put to the exercise's own checker."
+            yield Problem(cell, what, "End it with the check.answer or check.function of the answer cell.")
+
+
+def checkers(chapter: Chapter) -> Iterator[Problem]:
+    """Every exercise has a cell for the reader's answer, which is judged there, before the solution."""
+    answered, last = {}, None
+    for cell in chapter.cells:
+        for directive in cell.directives:
+            if directive.name in {"exercise", "exercise-start"}:
+                last, answered[directive.label] = directive.label, (cell, False)
+            elif directive.name == "solution-start":
+                last = None
+        if last and cell.asks and any(callee(call) in CHECKERS for call in cell.calls):
+            answered[last] = (cell, True)
+    for label, (cell, judged) in answered.items():
+        if not judged:
+            what = f"the exercise {label} has no cell that judges the reader's answer."
+            mend = "Put `yours = ...` and check.answer or check.function into a cell between hint and solution."
+            yield Problem(cell, what, mend)
 
 
 def quiz_count(chapter: Chapter) -> Iterator[Problem]:
@@ -116,4 +136,4 @@ def quiz(chapter: Chapter) -> Iterator[Problem]:
                 yield Problem(cell, what, "Say why under it, in a line that begins with `  : `.")
 
 
-TASK_RULES = [exercise_count, exercises, gates, solutions, quiz_count, quiz]
+TASK_RULES = [exercise_count, exercises, checkers, gates, solutions, quiz_count, quiz]
