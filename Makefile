@@ -1,4 +1,5 @@
-# make book | downloads | test | lab | serve | check NB=03 | fix | new NB=28_topic TITLE="…" | bench | lock | clean
+# make book | downloads | test | lab | serve | check NB=03 | fix | new NB=28_topic TITLE="…" | bench
+# make matrix ONLY=py312-lowest | same NB="03 07" | colab-check NB=03 | lock | clean
 # Every target first sets up .venv from requirements.lock, when that is missing or out of date.
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ SITE   := _build/html/index.html
 export PYTHONUTF8 := 1
 export PYTHONUNBUFFERED := 1
 
-.PHONY: book downloads test lab serve check fix new bench lock clean
+.PHONY: book downloads test lab serve check fix new bench matrix same colab-check lock clean
 .DEFAULT_GOAL := book
 
 $(READY): requirements.lock pyproject.toml
@@ -23,7 +24,7 @@ $(READY): requirements.lock pyproject.toml
 	@rm -f $(READY)
 	@test -x $(BIN)/python || { rm -rf $(VENV) && $(PYTHON) -m venv $(VENV); }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv || { echo "The packages can't be downloaded. Check the network, then run make again; it goes on where it stopped."; exit 1; }
-	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip sync --quiet requirements.lock || { echo "The packages can't be installed (see above). Check the network and the disk space, then run make again; it goes on where it stopped."; exit 1; }
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip sync --quiet --compile-bytecode requirements.lock || { echo "The packages can't be installed (see above). Check the network and the disk space, then run make again; it goes on where it stopped."; exit 1; }
 	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet uv setuptools
 	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $(READY)
@@ -56,6 +57,15 @@ new: $(READY)
 
 bench: $(READY)
 	@$(BIN)/python -m benchmarks
+
+matrix: $(READY)
+	@$(BIN)/python -m tools.matrix $(if $(ONLY),--only $(ONLY))
+
+same: $(READY)
+	@$(BIN)/python -m tools.same $(NB)
+
+colab-check: $(READY)
+	@$(BIN)/python -m tools.colab_check $(NB)
 
 lock: $(READY)
 	@$(BIN)/uv pip compile requirements.txt --quiet --universal --python-version 3.11 --upgrade --no-annotate \

@@ -103,7 +103,8 @@ def test_kernels_share_the_cores(tmp_path, helpers):
 def test_two_runs_give_the_same_bytes(tmp_path):
     figure = "from helpers import style\nstyle.use_style()\nimport matplotlib.pyplot as plt\nplt.plot([1, 2]);"
     lines = "import sys, time\nfor i in range(3):\n    print(i); sys.stdout.flush(); time.sleep(0.3)"
-    path = write(tmp_path, "01_a", figure, lines)
+    dated = "import io\nout = io.StringIO()\nplt.plot([1, 2])\nplt.savefig(out, format='svg')\nprint(out.getvalue())"
+    path = write(tmp_path, "01_a", figure, lines, dated)
     runs = [execution.execute([path], tmp_path / str(i), say=str)[0].text for i in range(2)]
     assert "image/svg+xml" in runs[0]
     assert runs[0] == runs[1]

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import time
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -184,6 +185,9 @@ def test_play_runs_to_the_end_and_starts_again(visit, figures):
     page = visit()
     page.clock.install()
     page.reload()
+    page.clock.pause_at(
+        time.time() + 3600
+    )  # from here on time moves only when the test says so, however busy the machine
     root = page.locator(f"#{figures[0].id}")
     play = root.locator("[data-do=play]")
     play.press("Enter")
@@ -265,6 +269,21 @@ def test_a_wide_drawing_scrolls_on_a_phone_and_stays_where_it_was(visit, figures
     assert frame.evaluate("f => f.scrollLeft") == place
     text = page.locator(f"#{figures[0].id} .explore-frame text").first
     assert text.evaluate("t => t.getBoundingClientRect().height") >= 8
+
+
+def test_a_wide_drawing_can_be_made_to_fit_from_the_keyboard(visit, figures):
+    page = visit(width=360)
+    root = page.locator(f"#{figures[0].id}")
+    frame, button = root.locator(".explore-frame"), root.get_by_role("button", name="Whole figure")
+    assert button.get_attribute("aria-pressed") == "false"
+    button.press("Enter")
+    assert button.get_attribute("aria-pressed") == "true"
+    assert frame.evaluate("f => f.scrollWidth - f.clientWidth") <= 1
+    root.locator("input").first.press("End")
+    assert frame.evaluate("f => f.scrollWidth - f.clientWidth") <= 1
+    button.press("Enter")
+    assert frame.evaluate("f => f.scrollWidth - f.clientWidth") > 20
+    assert visit(width=1100).get_by_role("button", name="Whole figure").count() == 0
 
 
 def test_the_place_below_does_not_move_when_notes_change(visit, figures):

@@ -102,26 +102,47 @@ def _text(page):
     return (SITE / page).read_text(encoding="utf-8")
 
 
-def test_pages_ask_no_other_host_and_have_no_errors(base, chromium_browser):
+TOO_LONG = """() => [...document.querySelectorAll("div.math")]
+    .filter(box => box.scrollWidth > box.clientWidth).map(box => box.querySelector("annotation").textContent)"""
+
+
+@pytest.fixture(scope="module")
+def visited(base, chromium_browser):
+    """Every page, opened once: what it asked for, what of it is too long for a laptop, and its width on a phone."""
+    found = {}
     for page in pages():
-        with opened(chromium_browser, base + page) as (_, record):
-            assert record["foreign"] == [], page
-            assert record["failed"] == [], page
-            assert record["errors"] == [], page
+        with opened(chromium_browser, base + page, width=1280) as (tab, record):
+            record["formulas"], record["long"] = tab.locator("div.math").count(), tab.evaluate(TOO_LONG)
+            tab.set_viewport_size({"width": 360, "height": 900})
+            record["phone"] = tab.evaluate("document.documentElement.scrollWidth")
+        found[page] = record
+    return found
 
 
-def test_page_weights_stay_in_the_budget(base, chromium_browser):
+@pytest.mark.parametrize("what", ["foreign", "failed", "errors"])
+def test_pages_ask_no_other_host_and_have_no_errors(visited, what):
+    assert {page: record[what] for page, record in visited.items() if record[what]} == {}
+
+
+def test_page_weights_stay_in_the_budget(base, visited):
     home = "book/intro.html"
-    with opened(chromium_browser, base + home) as (_, record):
-        first, cached = weight(record["requests"], base)
+    first, cached = weight(visited[home]["requests"], base)
     too_heavy = [f"{home}: {first}"] if first > FIRST_VISIT else []
-    for page in pages():
-        with opened(chromium_browser, base + page) as (_, record):
-            alone, _ = weight(record["requests"], base)
-            later, _ = weight(record["requests"], base, cached)
+    for page, record in visited.items():
+        alone, _ = weight(record["requests"], base)
+        later, _ = weight(record["requests"], base, cached)
         if alone > FIRST_VISIT or later > NEXT_VISIT:
             too_heavy.append(f"{page}: {alone} bytes on a first visit, {later} after the landing page")
     assert too_heavy == []
+
+
+def test_no_formula_is_longer_than_a_line_of_a_laptop(visited):
+    assert {page: record["long"] for page, record in visited.items() if record["long"]} == {}
+    assert sum(record["formulas"] for record in visited.values()) > 50
+
+
+def test_nothing_is_wider_than_a_phone(visited):
+    assert {page: record["phone"] for page, record in visited.items() if record["phone"] > 360} == {}
 
 
 def explores(tab):
@@ -172,26 +193,6 @@ def test_first_frame_shows_without_javascript(base, chromium_browser):
     context.close()
 
 
-TOO_LONG = """() => [...document.querySelectorAll("div.math")]
-    .filter(box => box.scrollWidth > box.clientWidth).map(box => box.querySelector("annotation").textContent)"""
-
-
-def test_no_formula_is_longer_than_a_line_of_a_laptop(base, chromium_browser):
-    too_long, seen = [], 0
-    for page in chapter_pages():
-        with opened(chromium_browser, base + page, width=1280) as (tab, _):
-            seen += tab.locator("div.math").count()
-            too_long += [f"{page}: {formula}" for formula in tab.evaluate(TOO_LONG)]
-    assert too_long == []
-    assert seen > 50
-
-
-def test_nothing_is_wider_than_a_phone(base, chromium_browser):
-    for page in pages():
-        with opened(chromium_browser, base + page, width=360) as (tab, _):
-            assert tab.evaluate("document.documentElement.scrollWidth") <= 360, page
-
-
 @pytest.mark.parametrize(
     ("asked", "page"),
     [
@@ -221,6 +222,20 @@ def test_the_browser_remembers_what_was_answered(base, chromium_browser):
         tab.locator(".quiz-forget").click()
         assert cell.inner_text() == "3 questions"
         assert record["errors"] == []
+
+
+def test_a_first_visit_in_the_dark_is_dark_before_any_script_has_come(base, chromium_browser):
+    context = chromium_browser.new_context(color_scheme="dark")
+    context.route("**/*.js*", lambda route: route.abort())
+    tab = context.new_page()
+    tab.goto(base + "book/setup.html")
+    assert tab.evaluate("document.documentElement.dataset.theme") == "dark"
+    context.close()
+
+
+def test_every_chapter_says_where_its_numbers_come_from(built_site):
+    silent = [p for p in pages() if p.startswith("notebooks/") and "This page was run on" not in _text(p)]
+    assert silent == []
 
 
 def test_every_chapter_can_be_had_without_solutions(built_site, parsed):

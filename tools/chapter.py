@@ -21,6 +21,10 @@ STORED_TAGS = frozenset({"keep_output", "nbval-check-output"})
 """The two tags that a cell with stored output carries."""
 
 
+ASKS = re.compile(r"^yours = \.\.\.$", re.MULTILINE)
+"""The line in which a cell asks for the reader's answer."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """What a rule found: the cell (None: the notebook as a whole), what is wrong, and how to mend it."""
@@ -72,7 +76,7 @@ class Cell:
     @property
     def asks(self) -> bool:
         """Whether the reader is to put an answer here, in place of three dots."""
-        return self.is_code and bool(re.search(r"^yours = \.\.\.$", self.source, re.MULTILINE))
+        return self.is_code and bool(ASKS.search(self.source))
 
     @property
     def runs(self) -> bool:

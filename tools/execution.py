@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -24,7 +24,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-from tools import warm_kernels
+from tools import provenance, warm_kernels
 
 ROOT = Path(__file__).resolve().parent.parent
 CELL_TIMEOUT = 300
@@ -56,6 +56,8 @@ class Executed:
         Wall-clock time of the run that made the outputs.
     cached : bool
         Whether that run happened earlier.
+    run : dict
+        What `provenance.of_this_run` said when the outputs were made.
     """
 
     path: Path
@@ -63,6 +65,7 @@ class Executed:
     text: str
     seconds: float
     cached: bool
+    run: dict[str, str] = field(default_factory=dict)
 
 
 def _hash(*parts: str) -> str:
@@ -106,6 +109,7 @@ def execute(
     cache_dir: Path,
     *,
     workers: int | None = None,
+    threads: int | None = None,
     say: Callable[[str], None] = print,
     helpers: Path = ROOT / "helpers",
 ) -> list[Executed]:
@@ -117,8 +121,9 @@ def execute(
     cache_dir : Path
         Where executed notebooks are kept, one file for each key. Only complete files are ever found there.
     workers : int, optional
-        Kernels at a time. The default is one for each core, at most four; the cores are shared out among the kernels,
-        so that their threads do not get in each other's way.
+        Kernels at a time. The default is one for each core, at most four.
+    threads : int, optional
+        Of each kernel. By default the cores are shared out, so that threads do not get in each other's way.
     say : callable
         Receives one line of progress at a time.
     helpers : Path
@@ -138,7 +143,7 @@ def execute(
     if todo:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
         workers = max(1, min(workers or min(cores, 4), len(todo)))
-        threads = max(1, cores // workers)
+        threads = threads or max(1, cores // workers)
         if len(todo) >= WORTH_WARMING:
             warm_kernels.use(threads)
         say(f"executing {len(todo)} of {len(paths)} notebooks ({workers} at a time, {threads} thread(s) each)")
@@ -147,7 +152,7 @@ def execute(
 
 
 def _run_all(todo, keys, cache_dir, workers, threads, say) -> dict[Path, Executed]:
-    results, failures = {}, []
+    results, failures, run = {}, [], provenance.of_this_run()
     slowest_first = sorted(todo, key=lambda path: -_last_seconds(path, cache_dir))
     with ThreadPoolExecutor(workers) as pool:
         futures = {pool.submit(_run, path, threads): path for path in slowest_first}
@@ -159,7 +164,7 @@ def _run_all(todo, keys, cache_dir, workers, threads, say) -> dict[Path, Execute
                 failures.append(str(error))
                 say(f"[{done}/{len(todo)}] {path.stem} FAILED")
                 continue
-            results[path] = Executed(path, keys[path], text, seconds, cached=False)
+            results[path] = Executed(path, keys[path], text, seconds, cached=False, run=run)
             _to_cache(results[path], cache_dir)
             say(f"[{done}/{len(todo)}] {path.stem} {seconds:.1f} s")
     if failures:
@@ -181,6 +186,7 @@ def _run(path: Path, threads: int) -> tuple[str, float]:
         resources={"metadata": {"path": str(path.parent)}},
     )
     env = dict(os.environ, BOOK_BUILD="1", PYTHONHASHSEED="0", MPLBACKEND="module://matplotlib_inline.backend_inline")
+    env["SOURCE_DATE_EPOCH"] = "0"  # the date in an SVG of a library that saves figures in its own way, as d2l does
     env |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
     start = time.perf_counter()
     try:
@@ -212,25 +218,32 @@ def _cache_file(path: Path, key: str, cache_dir: Path) -> Path:
 def _from_cache(path: Path, key: str, cache_dir: Path) -> Executed | None:
     try:
         stored = json.loads(_cache_file(path, key, cache_dir).read_text(encoding="utf-8"))
-        return Executed(path, key, stored["notebook"], stored["seconds"], cached=True)
-    except (OSError, ValueError, KeyError):  # absent or damaged: run it again
+        json.loads(stored["notebook"])["cells"]
+        return Executed(path, key, stored["notebook"], float(stored["seconds"]), cached=True, run=stored["run"])
+    except (OSError, ValueError, KeyError, TypeError):  # absent or damaged: run it again
         return None
 
 
 def _to_cache(result: Executed, cache_dir: Path) -> None:
     target = _cache_file(result.path, result.key, cache_dir)
-    for old in cache_dir.glob(f"{result.path.stem}-*.json"):
-        old.unlink(missing_ok=True)
     partial = target.with_suffix(f".{os.getpid()}.tmp")
-    partial.write_text(json.dumps({"seconds": result.seconds, "notebook": result.text}), encoding="utf-8")
-    os.replace(partial, target)
+    stored = {"seconds": result.seconds, "run": result.run, "notebook": result.text}
+    try:
+        partial.write_text(json.dumps(stored), encoding="utf-8")
+        os.replace(partial, target)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise ExecutionError(f"{target} can't be written ({error.strerror}): free some space on that disk.") from error
+    for old in cache_dir.glob(f"{result.path.stem}-*.json"):
+        if old != target:
+            old.unlink(missing_ok=True)
 
 
 def _last_seconds(path: Path, cache_dir: Path) -> float:
     """Duration of the last run whatever its key, so that long chapters start first; unknown ones before all."""
     for old in cache_dir.glob(f"{path.stem}-*.json"):
         try:
-            return json.loads(old.read_text(encoding="utf-8"))["seconds"]
-        except (OSError, ValueError, KeyError):
+            return float(json.loads(old.read_text(encoding="utf-8"))["seconds"])
+        except (OSError, ValueError, KeyError, TypeError):
             continue
     return float("inf")

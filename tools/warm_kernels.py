@@ -10,6 +10,7 @@ Forking is safe on Linux alone; elsewhere, and with ``BOOK_FRESH_KERNELS=1``, ke
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import importlib
 import os
@@ -168,7 +169,8 @@ def _become_kernel(argv: list[str], cwd: str | None, env: dict[str, str]) -> Non
     from ipykernel.kernelapp import launch_new_instance
 
     launch_new_instance(argv=[*argv, f"--IPKernelApp.parent_handle={os.getppid()}"])
-    sys.exit()
+    atexit._run_exitfuncs()  # a chapter's temporary folders
+    os._exit(0)  # and nothing more: to take down what was imported would copy all of its memory first
 
 
 if __name__ == "__main__":

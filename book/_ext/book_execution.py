@@ -6,6 +6,7 @@ the next one would take for good.
 
 from __future__ import annotations
 
+import html
 import json
 import sys
 from pathlib import Path
@@ -18,10 +19,12 @@ if str(ROOT) not in sys.path:  # `jupyter-book build .` does not put the book's 
     sys.path.insert(0, str(ROOT))
 
 from helpers.svg import themed  # noqa: E402
-from tools import execution  # noqa: E402
+from tools import execution, provenance  # noqa: E402
 from tools.build import Obstacle, begin, end, guard  # noqa: E402
+from tools.chapter import ASKS  # noqa: E402
 
 log = logging.getLogger(__name__)
+PROMPT = "Check your answer, in a live notebook"
 
 
 class BuildError(SphinxError):
@@ -38,6 +41,7 @@ def setup(app):
     app.book_lock = lock
     app.connect("env-get-outdated", execute_notebooks)
     app.connect("source-read", use_executed)
+    app.connect("html-page-context", say_where_from)
     app.connect("build-finished", finish)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -65,6 +69,7 @@ def use_executed(app, docname, source):
         for number, cell in enumerate(notebook["cells"]):
             if cell["cell_type"] == "code":
                 _prepare(cell, f"f{stem[:2]}-{number}", docname)
+                _fold_answer(cell)
         source[0] = json.dumps(notebook)
 
 
@@ -84,6 +89,20 @@ def _prepare(cell, prefix, docname):
             data.pop("text/plain", None)
             figure = themed(svg, prefix=f"{prefix}-{number}", alt=alt)
             data["text/html"] = f'<div class="book-figure">{figure}</div>'
+
+
+def _fold_answer(cell):
+    """Fold a cell that judges the reader's answer: in a page it can't, and its hints would give too much away."""
+    if ASKS.search("".join(cell["source"])):
+        metadata = cell["metadata"]
+        metadata["tags"] = [*metadata.get("tags", []), "hide-cell"]
+        metadata["mystnb"] = {**metadata.get("mystnb", {}), "code_prompt_show": PROMPT, "code_prompt_hide": PROMPT}
+
+
+def say_where_from(app, pagename, templatename, context, doctree):
+    """Say at the foot of a chapter which versions, machine, day and commit its numbers come from."""
+    if executed := getattr(app, "book_executed", {}).get(pagename):
+        context["theme_extra_footer"] = f"<p>{html.escape(provenance.sentence(executed.run))}</p>"
 
 
 def finish(app, exception):

@@ -7,6 +7,7 @@ lies in ``book/_static/vendor/katex``.
 
 from __future__ import annotations
 
+import atexit
 import json
 from functools import cache
 from pathlib import Path
@@ -23,6 +24,7 @@ MACROS = {r"\R": r"\mathbb{R}", r"\E": r"\mathbb{E}", r"\tr": r"^{\mathsf{T}}", 
 @cache
 def _engine() -> MiniRacer:
     engine = MiniRacer()
+    atexit.register(engine.close)  # left open, some versions wait for ever when Python 3.13 ends
     engine.eval(KATEX.read_text(encoding="utf-8"))
     return engine
 

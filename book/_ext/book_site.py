@@ -49,6 +49,11 @@ KATEX_FONTS = {
     "size3": "Size3-Regular",
 }
 """What in a formula's markup asks for which font of KaTeX; rarer fonts come when they are met."""
+FIRST_THEME = """localStorage.getItem("theme") || \"\";"""
+"""How the theme's script in the head chooses colours before the page shows: on a first visit it does not."""
+SYSTEM_THEME = (
+    """localStorage.getItem("theme") || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");"""
+)
 _SEARCH_TOOLS = re.compile(r'\s*<script src="[^"]*(?:searchtools|language_data|searchindex)\.js"></script>')
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 _ICON_RULE = re.compile(r"(?:\.fa-[\w-]+:before,?)+\{content:\"[^\"]*\"\}")
@@ -119,16 +124,22 @@ def header_buttons(app, pagename, templatename, context, doctree):
 
 
 def write_practice(app, exception):
-    """Put the chapters without their solutions beside the pages."""
+    """Put the chapters without their solutions beside the pages, those that are older than what they are made of."""
     if exception is not None or app.builder.format != "html":
         return
     folder = Path(app.outdir) / practice.FOLDER
     folder.mkdir(exist_ok=True)
-    works, pages = parse_file(str(ROOT / "book" / "references.bib"), bib_format="bibtex"), colab.book_pages("")
-    for name in app.env.found_docs:
-        source = Path(app.env.doc2path(name))
-        if source.suffix == ".ipynb":
-            write(colab.practice_copy(read(source).nb, pages=pages, works=works), folder / source.name)
+    bibliography, contents = ROOT / "book" / "references.bib", ROOT / "_toc.yml"
+    sources = [source for name in app.env.found_docs if (source := Path(app.env.doc2path(name))).suffix == ".ipynb"]
+    stale = [source for source in sources if _older(folder / source.name, source, bibliography, contents)]
+    if stale:
+        works, pages = parse_file(str(bibliography), bib_format="bibtex"), colab.book_pages("")
+    for source in stale:
+        write(colab.practice_copy(read(source).nb, pages=pages, works=works), folder / source.name)
+
+
+def _older(made, *sources):
+    return not made.exists() or made.stat().st_mtime <= max(source.stat().st_mtime for source in sources)
 
 
 def leave_out_unused(app, pagename, templatename, context, doctree):
@@ -179,8 +190,11 @@ def slim_down(app, exception):
     for path in Path(app.outdir).rglob("*.html"):
         text = path.read_text(encoding="utf-8")
         pages += text
-        if path.name != "search.html" and (less := _SEARCH_TOOLS.sub("", text)) != text:
-            path.write_text(less, encoding="utf-8")  # the theme loads them for a search while one types, which is off
+        less = text.replace(FIRST_THEME, SYSTEM_THEME)
+        if path.name != "search.html":  # the theme loads them for a search while one types, which is off
+            less = _SEARCH_TOOLS.sub("", less)
+        if less != text:
+            path.write_text(less, encoding="utf-8")
     scripts = "".join(p.read_text(encoding="utf-8") for p in static.rglob("scripts/*.js") if p.stem != "fontawesome")
     icons = set(re.findall(r"fa-[a-z][\w-]*", pages + scripts))
     sheet = static / "styles" / "pydata-sphinx-theme.css"

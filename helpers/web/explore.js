@@ -106,13 +106,26 @@
       still();
     }
 
-    // A drawing that is wider than its place shows that it goes on, and scrolls from the keyboard too.
+    // A drawing that is wider than its place shows that it goes on, scrolls from the keyboard too, and can be made to fit.
+    const fit = document.createElement("button");
+    fit.type = "button";
+    fit.className = "explore-fit";
+    fit.textContent = "Whole figure";
+    frame.after(fit);
     const measure = () => {
+      const whole = root.classList.contains("is-whole");
       const rest = frame.scrollWidth - frame.clientWidth;
       frame.classList.toggle("has-more", rest - frame.scrollLeft > 1);
       if (rest > 0) frame.tabIndex = 0;
       else frame.removeAttribute("tabindex");
+      if (!whole) fit.dataset.wide = frame.scrollWidth;
+      fit.hidden = !whole ? rest <= 1 : frame.clientWidth >= Number(fit.dataset.wide);
+      fit.setAttribute("aria-pressed", whole);
     };
+    fit.addEventListener("click", () => {
+      root.classList.toggle("is-whole");
+      measure();
+    });
     frame.addEventListener("scroll", measure);
     new ResizeObserver(measure).observe(frame);
 
