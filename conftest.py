@@ -2,7 +2,12 @@
 
 import os
 
+from hypothesis import settings
+
 from tools import warm_kernels
+
+settings.register_profile("book", deadline=None)  # a busy machine is slow, and that is no fault of the code
+settings.load_profile("book")
 
 
 def pytest_configure(config):

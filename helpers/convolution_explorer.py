@@ -191,7 +191,7 @@ def _first_state(data: str) -> dict[str, str]:
     """Draw the first state with the script itself, in the engine that typesets the book's formulas."""
     from py_mini_racer import MiniRacer
 
-    engine = MiniRacer()
-    engine.eval((WEB / "convolution.js").read_text(encoding="utf-8"))
-    made = engine.eval(f"const data = {data}; JSON.stringify(ConvolutionExplorer.picture(data.state, data))")
+    with MiniRacer() as engine:
+        engine.eval((WEB / "convolution.js").read_text(encoding="utf-8"))
+        made = engine.eval(f"const data = {data}; JSON.stringify(ConvolutionExplorer.picture(data.state, data))")
     return {name: json.loads(made)[name] for name in ("input", "output", "sum", "size", "note")}

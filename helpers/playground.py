@@ -175,11 +175,11 @@ def _first_state(data: str, key: str) -> dict[str, str]:
     """Draw the first state with the script itself, in the engine that typesets the book's formulas."""
     from py_mini_racer import MiniRacer
 
-    engine = MiniRacer()
-    engine.eval((WEB / "playground.js").read_text(encoding="utf-8"))
-    made = engine.eval(
-        f"const data = {data}; const made = OptimizerPlayground.picture(data.state, data, {json.dumps(key)});"
-        "JSON.stringify({ ...made, runs: undefined, table: OptimizerPlayground.table(made.rows) })"
-    )
+    with MiniRacer() as engine:
+        engine.eval((WEB / "playground.js").read_text(encoding="utf-8"))
+        made = engine.eval(
+            f"const data = {data}; const made = OptimizerPlayground.picture(data.state, data, {json.dumps(key)});"
+            "JSON.stringify({ ...made, runs: undefined, table: OptimizerPlayground.table(made.rows) })"
+        )
     made = json.loads(made)
     return {name: made[name] for name in ("map", "charts", "table", "note")}

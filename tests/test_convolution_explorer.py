@@ -26,14 +26,14 @@ def explorer(**options):
 
 @pytest.fixture(scope="module")
 def script():
-    engine = MiniRacer()
-    engine.eval((WEB / "convolution.js").read_text(encoding="utf-8"))
+    with MiniRacer() as engine:
+        engine.eval((WEB / "convolution.js").read_text(encoding="utf-8"))
 
-    def call(name, *arguments):
-        inside = ", ".join(json.dumps(argument) for argument in arguments)
-        return json.loads(engine.eval(f"JSON.stringify(ConvolutionExplorer.{name}({inside}))"))
+        def call(name, *arguments):
+            inside = ", ".join(json.dumps(argument) for argument in arguments)
+            return json.loads(engine.eval(f"JSON.stringify(ConvolutionExplorer.{name}({inside}))"))
 
-    return call
+        yield call
 
 
 def picture(script, **changes):

@@ -38,13 +38,13 @@ NAMES = ("gradient descent", "momentum", "Nesterov", "AdaGrad", "RMSProp", "Adad
 
 @pytest.fixture(scope="module")
 def script():
-    engine = MiniRacer()
-    engine.eval((WEB / "playground.js").read_text(encoding="utf-8"))
+    with MiniRacer() as engine:
+        engine.eval((WEB / "playground.js").read_text(encoding="utf-8"))
 
-    def call(expression):
-        return json.loads(engine.eval(f"JSON.stringify({expression})"))
+        def call(expression):
+            return json.loads(engine.eval(f"JSON.stringify({expression})"))
 
-    return call
+        yield call
 
 
 def js_run(script, rule, surface, start, lr, momentum, memory, steps=STEPS):
