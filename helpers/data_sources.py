@@ -22,7 +22,7 @@ class Images(NamedTuple):
     """What is known of an image set before it is read."""
 
     title: str
-    folder: str  # also the name of torchvision's class, which knows the addresses and hashes
+    folder: str  # also the name of torchvision's class, which knows the addresses
     classes: tuple[str, ...]
     source: str
     licence: str
@@ -58,8 +58,16 @@ SHA256 = {
     "diabetes.csv": "89e33de71cd5afdcd4fe8a722b60c4d69eb8f9b96446cea9347d735ff2df395e",
     "names_train.csv": "4191ee011883cbb1ee9d166c1f062e5b3cf0f80518db76f8a8ee44fd07359066",
     "names_test.csv": "2452a4f9a26f0a1c0029ed8fc9006f764a7b87d9c5bec8e604183105ae4a6f8e",
+    "FashionMNIST/train-images-idx3-ubyte.gz": "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+    "FashionMNIST/train-labels-idx1-ubyte.gz": "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+    "FashionMNIST/t10k-images-idx3-ubyte.gz": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+    "FashionMNIST/t10k-labels-idx1-ubyte.gz": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+    "MNIST/train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+    "MNIST/train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+    "MNIST/t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+    "MNIST/t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
 }
-"""Hashes of the unpacked tables with \\n line ends."""
+"""Hashes of the packed files of images, and of the unpacked tables with \\n line ends."""
 
 _UNSTATED = "no licence stated; downloaded, never shipped"
 _PIMA = "pregnancies,glucose,blood pressure,skin fold,insulin,body-mass index,pedigree,age"
@@ -122,7 +130,7 @@ def _scaled(images: np.ndarray, labels: np.ndarray, top: int) -> tuple[Tensor, T
 
 
 def _download_images(kind: Images, raw: Path) -> None:
-    """Complete the four files of a set, with the mirrors and hashes that torchvision knows."""
+    """Complete the four files of a set, from the mirrors that torchvision knows; its hashes are MD5, so not enough."""
     try:
         from torchvision import datasets
     except ImportError as error:
@@ -131,13 +139,12 @@ def _download_images(kind: Images, raw: Path) -> None:
         ) from error
     known = getattr(datasets, kind.folder)
     with download.writing(raw):
-        for packed, md5 in known.resources:
-            path = raw / packed.removesuffix(".gz")
+        for name in _files():
             try:
-                download.read_idx(path)
+                download.read_idx(raw / name)
             except DataUnavailable:  # missing or damaged
-                content = download.fetch([mirror + packed for mirror in known.mirrors], algorithm="md5", digest=md5)
-                download.write_atomically(path, content)
+                urls, digest = [f"{mirror}{name}.gz" for mirror in known.mirrors], SHA256[f"{kind.folder}/{name}.gz"]
+                download.write_atomically(raw / name, download.fetch(urls, digest=digest, packed=True))
 
 
 def digits() -> ImageSet:
@@ -206,7 +213,7 @@ def _table(where: Path, file: str) -> str:
         with download.writing(where):
             if not _is_right(path):  # nobody else was faster
                 urls = [url.format(file=file) for url in TABLE_URLS]
-                content = download.fetch(urls, algorithm="sha256", digest=SHA256[file], normalise=_unix_lines)
+                content = download.fetch(urls, digest=SHA256[file], normalise=_unix_lines)
                 download.write_atomically(path, content)
     return path.read_text("utf-8")
 

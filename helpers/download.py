@@ -128,7 +128,9 @@ def read_idx(path: Path) -> np.ndarray:
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
 
 
-def fetch(urls: Sequence[str], *, algorithm: str, digest: str, normalise: Callable[[bytes], bytes] = bytes) -> bytes:
+def fetch(
+    urls: Sequence[str], *, digest: str, packed: bool = False, normalise: Callable[[bytes], bytes] = bytes
+) -> bytes:
     """Download a gzip file and unpack it in memory; give it back only if its hash is right.
 
     Parameters
@@ -136,8 +138,8 @@ def fetch(urls: Sequence[str], *, algorithm: str, digest: str, normalise: Callab
     urls : sequence of str
         Addresses of the same file, tried in turn. Each is tried again after a passing fault (a broken connection,
         a damaged file, a server error), never after a lasting one (not found, no such host).
-    algorithm, digest : str
-        ``"md5"``: hash of the compressed file. ``"sha256"``: hash of `normalise` applied to the unpacked content.
+    digest : str
+        SHA-256 of `normalise` applied to the unpacked content, or of the compressed file if `packed`.
 
     Returns
     -------
@@ -154,12 +156,10 @@ def fetch(urls: Sequence[str], *, algorithm: str, digest: str, normalise: Callab
         time.sleep(pause)
         for url in tuple(alive):
             try:
-                packed = _download(url)
-                content = gzip.decompress(packed)
-                hashed = packed if algorithm == "md5" else normalise(content)
-                if hashlib.new(algorithm, hashed, usedforsecurity=algorithm != "md5").hexdigest() == digest:
+                content = _unpacked(_download(url), digest, packed, normalise)
+                if content is not None:
                     return content
-                reasons[url] = f"{url} holds other data than expected (its {algorithm} differs)"
+                reasons[url] = f"{url} holds other data than expected (its sha256 differs)"
             except (OSError, EOFError, zlib.error, http.client.HTTPException) as error:
                 reasons[url], lasting = _reason(url, error)
                 if lasting:
@@ -167,6 +167,14 @@ def fetch(urls: Sequence[str], *, algorithm: str, digest: str, normalise: Callab
         if not alive:
             break
     raise DataUnavailable("; ".join(reasons.values()))
+
+
+def _unpacked(file: bytes, digest: str, packed: bool, normalise: Callable[[bytes], bytes]) -> bytes | None:
+    """The content of a gzip file, or None if its hash is another one; as `fetch`."""
+    if packed and hashlib.sha256(file).hexdigest() != digest:
+        return None
+    content = gzip.decompress(file)
+    return content if packed or hashlib.sha256(normalise(content)).hexdigest() == digest else None
 
 
 def _download(url: str) -> bytes:

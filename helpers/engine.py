@@ -169,9 +169,11 @@ class Engine:
 @contextmanager
 def tensor_cores(precision: str) -> Iterator[None]:
     """Let float32 matrix products use TF32 on NVIDIA GPUs inside the block, if `precision` permits rounding."""
+    if precision not in ("tf32", "bf16", "fp16"):
+        yield  # PyTorch 2.9 warns of a new name when the setting is merely read
+        return
     before = torch.get_float32_matmul_precision()
-    if precision in ("tf32", "bf16", "fp16"):
-        torch.set_float32_matmul_precision("high")
+    torch.set_float32_matmul_precision("high")
     try:
         yield
     finally:

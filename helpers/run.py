@@ -69,7 +69,13 @@ class Run:
         path = self.saving.path if self.saving and isinstance(resume, bool) else resume
         if resume is True and self.saving is None:
             raise ValueError("resume=True goes on from the file that checkpoint= names: give it, or resume=path")
-        if resume and (resume is not True or Path(path).exists()):
+        there = bool(resume) and Path(path).exists()
+        if resume and len(set(self.engine.gather(there))) > 1:
+            raise ValueError(
+                f"{path} is there for some processes only, so they would not go on from the same state: on several "
+                "machines, keep checkpoints in a folder that all of them see"
+            )
+        if resume and (resume is not True or there):
             self._restore(checkpoint.load(path), path)
         if self.saving and self.engine.rank == 0:
             checkpoint.ensure_writable(self.saving.path)

@@ -96,11 +96,11 @@ def image_files(n: int = 30, n_test: int = 10, seed: int = 0) -> dict[str, bytes
     return dict(zip(PARTS, map(idx, arrays), strict=True))
 
 
-def serve_images(server: Server, folder: str, files: dict[str, bytes]) -> list[tuple[str, str]]:
-    """Put the packed files on the server; returns torchvision's list of (file name, MD5)."""
-    resources = []
+def serve_images(server: Server, folder: str, files: dict[str, bytes]) -> dict[str, str]:
+    """Put the packed files on the server; returns the SHA-256 of each by its name there."""
+    digests = {}
     for name, content in files.items():
         packed = gzip.compress(content, mtime=0)
         server.files[f"{folder}/{name}.gz"] = packed
-        resources.append((f"{name}.gz", hashlib.md5(packed, usedforsecurity=False).hexdigest()))
-    return resources
+        digests[f"{folder}/{name}.gz"] = hashlib.sha256(packed).hexdigest()
+    return digests

@@ -199,6 +199,13 @@ def test_the_command_line_copies_every_chapter(tmp_path, capsys):
     assert "40 hexadecimal digits" in capsys.readouterr().err
 
 
+def test_a_chapter_that_shows_d2l_has_it_installed_and_no_other_has():
+    for path in find([]):
+        nb = read(path).nb
+        uses = any("d2l_compat" in cell.source for cell in nb.cells if cell.cell_type == "code")
+        assert ('ALSO = ["d2l>=0.17,<1"]  #' if uses else "ALSO = []  #") in make(nb).cells[0].source, path.name
+
+
 @pytest.fixture(scope="module")
 def elsewhere(tmp_path_factory):
     """A Python that has everything this one has except the book's own package, as a Colab machine would."""

@@ -50,7 +50,8 @@ def web(server, monkeypatch):
     datasets = pytest.importorskip("torchvision.datasets")
     for folder, seed in (("MNIST", 0), ("FashionMNIST", 1)):
         known = getattr(datasets, folder)
-        monkeypatch.setattr(known, "resources", serve_images(server, folder, image_files(seed=seed)))
+        for name, digest in serve_images(server, folder, image_files(seed=seed)).items():
+            monkeypatch.setitem(data_sources.SHA256, name, digest)
         monkeypatch.setattr(known, "mirrors", [f"{server.url}{folder}/"])
     tables = {
         "diabetes.csv": b"-1,0,1,0,0,0,0,0.5,0\n1,0,1,0,0,0,0,0.25,1\n",
@@ -249,7 +250,7 @@ class TestImages:
     def test_a_changed_file_on_the_server_is_refused(self, web):
         web.files[f"MNIST/{PARTS[1]}.gz"] = gzip.compress(idx(np.zeros(30)))
         with pytest.raises(
-            DataUnavailable, match=rf"{PARTS[1]}\.gz holds other data than expected \(its md5 differs\)"
+            DataUnavailable, match=rf"{PARTS[1]}\.gz holds other data than expected \(its sha256 differs\)"
         ):
             data.load_images("mnist")
         assert not (folder_of() / PARTS[1]).exists()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import cnn_processes
 import torch
 import torch.distributed as dist
 from torch import nn
@@ -30,7 +31,7 @@ CASES = {  # 101 examples in batches of 10: the last has one example, so one of 
     "odd batches": {"n": 50, "batch_size": 7},
     "fewer than processes": {"n": 3, "batch_size": 1},
     "everything": {"n": 101, "extras": True},
-}
+} | cnn_processes.CASES
 
 
 class Stream(IterableDataset):
@@ -96,7 +97,7 @@ def run(
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
     for name, settings in CASES.items():
-        result = run(folder, **settings)
+        result = cnn_processes.run(**settings) if name in cnn_processes.CASES else run(folder, **settings)
         many = dist.is_available() and dist.is_initialized()
         rank, world = (dist.get_rank(), dist.get_world_size()) if many else (0, 1)
         torch.save(result | {"world": world}, folder / f"{name}-{rank}.pt")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -71,7 +72,9 @@ def colab_copy(
     address = repository_address(repository)
     if not _COMMIT.fullmatch(commit):
         raise ValueError(f"commit must be the full SHA of a commit, 40 hexadecimal digits, got {commit!r}")
-    code = _FIRST_CELL.read_text(encoding="utf-8").replace("{ADDRESS}", address).replace("{COMMIT}", commit)
+    code = _FIRST_CELL.read_text(encoding="utf-8")
+    for place, value in (("{ADDRESS}", address), ("{COMMIT}", commit), ('["{ALSO}"]', json.dumps(_shown(nb)))):
+        code = code.replace(place, value)
     install = new_code_cell(_TITLE + code.rstrip("\n"), id=INSTALL_ID, metadata={"cellView": "form"})
     said = "This is the Colab copy of a chapter of *Deep Learning, Worked Out*. Run the cells in order, from the first."
     out = plain_copy(nb, said, pages=pages, works=works)
@@ -129,6 +132,14 @@ def repository_address(repository: str) -> str:
     if _ADDRESS.fullmatch(repository):
         return repository
     raise ValueError(f"repository must be owner/name, or an https://, ssh:// or file:// address, got {repository!r}")
+
+
+def _shown(nb: nbformat.NotebookNode) -> list[str]:
+    """The packages of others that a chapter shows and Colab lacks, as requirements.txt lists them: d2l, or nothing."""
+    if not any("d2l_compat" in cell.source for cell in nb.cells if cell.cell_type == "code"):
+        return []
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    return [line.strip() for line in lines if line.startswith("d2l")]
 
 
 def _about_glue(nb: nbformat.NotebookNode) -> str:

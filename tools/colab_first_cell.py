@@ -11,6 +11,7 @@ import sys
 PACKAGE = "deep-learning-worked-out"
 ADDRESS = "{ADDRESS}"
 COMMIT = "{COMMIT}"
+ALSO = ["{ALSO}"]  # packages of others that this chapter shows; installed without what they ask for themselves
 
 
 def installed_commit():
@@ -34,25 +35,26 @@ def pip_install(*what):
         )
 
 
-def missing_requirements():
+def missing_packages(lines):
     def plain(name):
         return re.sub(r"[-_.]+", "-", name).lower()
 
     present = {plain(found.metadata["Name"] or "") for found in packages.distributions()}
-    lines = [line for line in packages.requires(PACKAGE) or [] if "extra ==" not in line]
     return [line for line in lines if plain(re.match(r"[\w.-]+", line)[0]) not in present]
 
 
 def install():
-    if installed_commit() == COMMIT and importlib.util.find_spec("helpers"):
+    if installed_commit() == COMMIT and importlib.util.find_spec("helpers") and not missing_packages(ALSO):
         print("The book's helpers are installed already.")
         return
     pip_install("--no-deps", "--force-reinstall", f"git+{ADDRESS}@{COMMIT}")
     for name in [name for name in sys.modules if name.split(".")[0] == "helpers"]:
         del sys.modules[name]
     importlib.invalidate_caches()
-    if missing := missing_requirements():
-        pip_install(*missing)
+    if needed := missing_packages(line for line in packages.requires(PACKAGE) or [] if "extra ==" not in line):
+        pip_install(*needed)
+    if shown := missing_packages(ALSO):
+        pip_install("--no-deps", *shown)
     print(f"Installed the book's helpers, version {COMMIT[:7]}.")
 
 
