@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from helpers import tables
+from helpers import expect, tables
 
 
 @dataclass(frozen=True)
@@ -275,6 +275,8 @@ def depth_profile(
     for name, value in given.items():
         if value is not None and not 0 < value < math.inf:
             raise ValueError(f"{name} must be a positive number, got {value}")
+    expect.whole(depth=depth, width=width, n_samples=n_samples, least=1)
+    expect.whole(seed=seed)
     draw = {"generator": torch.Generator().manual_seed(seed), "dtype": torch.float64}
     a, zs, scales, signals = torch.randn(n_samples, width, **draw).requires_grad_(), [], [], []
     for _ in range(depth):

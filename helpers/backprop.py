@@ -22,6 +22,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from helpers import expect
+
 
 @dataclass(frozen=True)
 class Activation:
@@ -165,7 +167,7 @@ def forward(
     >>> z[0].item(), a[1].item()
     (-2.0, 0.0)
     """
-    functions = [_find(item, ACTIVATIONS, Activation, "activation") for item in activations]
+    functions = [expect.known(item, ACTIVATIONS, Activation, "activation") for item in activations]
     _check_shapes(X, weights, biases, len(functions))
     z, a = [], [X]
     for W, b, activation in zip(weights, biases, functions, strict=True):
@@ -216,12 +218,14 @@ def trace(
     >>> t.loss.item(), t.dL_dW[0].item(), t.dL_db[0].item()
     (2.0, 4.0, 2.0)
     """
-    functions = [_find(item, ACTIVATIONS, Activation, "activation") for item in activations]
-    loss = _find(loss_fn, LOSSES, Loss, "loss")
+    functions = [expect.known(item, ACTIVATIONS, Activation, "activation") for item in activations]
+    loss = expect.known(loss_fn, LOSSES, Loss, "loss")
     z, a = forward(X, weights, biases, functions)
     expected = (len(X),) if loss.name == "cross_entropy" else tuple(a[-1].shape)
     if tuple(y.shape) != expected:
         raise ValueError(f"y has shape {tuple(y.shape)}, but {loss.name} of this network needs {expected}.")
+    if loss.name in LOSSES:
+        expect.target(y, a[-1], classes=loss.name == "cross_entropy")
 
     dL_da, delta, dL_dW, dL_db = [loss.gradient(a[-1], y)], [], [], []
     for W, activation, z_l, a_in, a_out in zip(*map(_reversed, (weights, functions, z, a[:-1], a[1:])), strict=True):
@@ -258,11 +262,14 @@ def numerical_gradient(f: Callable[[Tensor], Tensor], theta: Tensor, *, eps: flo
     >>> numerical_gradient(lambda w: (w**2).sum(), torch.tensor([1.0, -2.0], dtype=torch.float64)).round(decimals=6)
     tensor([ 2., -4.], dtype=torch.float64)
     """
-    if not theta.is_floating_point():
-        raise ValueError(f"theta has dtype {theta.dtype}; differences need a floating-point tensor, best float64.")
-    gradient = torch.empty_like(theta)
+    expect.floats(theta=theta)
+    if isinstance(eps, bool) or not 0 < eps < float("inf"):
+        raise ValueError(f"eps is a positive number, not {eps}.")
+    if bool((theta.isfinite() & ((theta + eps == theta) | (theta - eps == theta))).any()):
+        raise ValueError(f"eps={eps:g} is lost beside a theta of {theta.dtype}: use theta.double(), or a larger eps.")
+    gradient = torch.empty_like(theta, memory_format=torch.contiguous_format, requires_grad=False)
     for i in range(theta.numel()):
-        shift = torch.zeros_like(theta)
+        shift = torch.zeros_like(gradient)
         shift.view(-1)[i] = eps
         gradient.view(-1)[i] = (f(theta + shift) - f(theta - shift)) / (2 * eps)
     return gradient
@@ -270,14 +277,6 @@ def numerical_gradient(f: Callable[[Tensor], Tensor], theta: Tensor, *, eps: flo
 
 def _reversed(items: Sequence) -> list:
     return list(reversed(items))
-
-
-def _find(item, known: dict, kind: type, what: str):
-    if isinstance(item, kind):
-        return item
-    if item not in known:
-        raise ValueError(f"{item!r} is not a known {what}; choose from {', '.join(known)}, or pass a {kind.__name__}.")
-    return known[item]
 
 
 def _check_shapes(X: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], n_activations: int) -> None:
@@ -288,13 +287,13 @@ def _check_shapes(X: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]
         )
     if X.dim() != 2:
         raise ValueError(f"X has shape {tuple(X.shape)}; it needs (samples, features). For one sample use X[None, :].")
+    expect.floats(
+        X=X, **{f"W_{i}": W for i, W in enumerate(weights, 1)}, **{f"b_{i}": b for i, b in enumerate(biases, 1)}
+    )
     width = X.shape[1]
-    for number, (W, b) in enumerate(zip(weights, biases, strict=True), start=1):
+    for i, (W, b) in enumerate(zip(weights, biases, strict=True), start=1):
         if W.dim() != 2 or W.shape[1] != width:
-            raise ValueError(
-                f"W of layer {number} has shape {tuple(W.shape)}; its input has {width} features, "
-                f"so it needs (outputs, {width})."
-            )
+            raise ValueError(f"W of layer {i} has shape {tuple(W.shape)}; {width} features need (outputs, {width}).")
         if tuple(b.shape) != (W.shape[0],):
-            raise ValueError(f"b of layer {number} has shape {tuple(b.shape)}; its W needs ({W.shape[0]},).")
+            raise ValueError(f"b of layer {i} has shape {tuple(b.shape)}; its W needs ({W.shape[0]},).")
         width = W.shape[0]

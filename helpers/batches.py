@@ -98,6 +98,8 @@ def read(loader: Iterable, device: torch.device, *, channels_last: bool = False)
                 f"{_describe(batch)}"
             )
         n = n_all = _length(batch[-1], batch[0])
+        if not n:
+            raise ValueError("the loader gave a batch without examples: leave empty batches out")
         if counts is not None:
             n, n_all = counts.popleft()
         elif share is not None:
@@ -189,6 +191,10 @@ def steps_per_epoch(loader: Iterable, accumulate: int) -> int | None:
 
 def _move(part: object, device: torch.device) -> object:
     if isinstance(part, Tensor):
+        if part.is_meta:
+            raise ValueError(
+                "a batch holds a tensor on the device meta, which has a shape and no numbers: make it on cpu"
+            )
         return part if part.device == device else part.to(device, non_blocking=device.type == "cuda")
     return part.to(device) if hasattr(part, "to") else part  # PackedSequence and the like
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from helpers import tables
+from helpers import expect, tables
 from helpers.convolution import layer_table, output_size
 
 _WINDOWS = (  # kernel size, stride, padding, dilation, what it is good for
@@ -59,6 +59,7 @@ def costs(size: int = 28, channels: int = 64, maps: int = 128) -> str:
     >>> print(costs(2, 3, 4).splitlines()[2])
     | `nn.Conv2d(C, M, 3, padding=1)` | $MC \\cdot 9 + M$ | 112 | $HW \\cdot MC \\cdot 9$ | 432 |
     """
+    expect.whole(size=size, channels=channels, maps=maps, least=1)
     c, m, pixels = channels, maps, size * size
     separable = nn.Sequential(nn.Conv2d(c, c, 3, padding=1, groups=c), nn.Conv2d(c, m, 1))
     flat = nn.Sequential(nn.Flatten(), nn.Linear(c * pixels, m))
@@ -150,6 +151,10 @@ def decay(lr: float = 0.1, strength: float = 0.1) -> str:
     >>> print(decay().splitlines()[2])
     | `SGD(weight_decay=λ)` | $w - \\eta (g + \\lambda w)$ | 1.930 | 1.980 |
     """
+
+    expect.finite(lr=lr, strength=strength)
+    if lr < 0 or strength < 0:
+        raise ValueError(f"lr and strength are not negative, got {lr} and {strength}.")
 
     def direction(g):  # the first step of Adam, but for its epsilon
         return (g > 0) - (g < 0)

@@ -48,7 +48,7 @@ class Checkpoint:
 
     def __post_init__(self) -> None:
         """Check `every`."""
-        if self.every is not None and self.every < 1:
+        if self.every is not None and (not isinstance(self.every, int) or self.every < 1):
             raise ValueError(f"every counts optimizer steps between checkpoints and is at least 1, not {self.every}")
 
 

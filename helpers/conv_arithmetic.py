@@ -17,6 +17,7 @@ from math import prod
 import torch
 from torch import Tensor
 
+from helpers import expect
 from helpers.convolution import output_size
 
 Pair = int | tuple[int, int]
@@ -45,6 +46,7 @@ def patches(
     tensor([[3., 4.],
             [6., 7.]])
     """
+    _check_alike(x=x)
     if x.dim() != 4:
         raise ValueError(f"x must have the shape (B, C, H, W); got {tuple(x.shape)}.")
     rows, columns = _indices(x.shape[-2:], kernel_size, stride, padding, dilation)
@@ -75,7 +77,7 @@ def conv2d(
     _check(x, weight, bias)
     windows = patches(x, tuple(weight.shape[2:]), stride=stride, padding=padding, dilation=dilation)
     n, _, height, width = windows.shape[:4]
-    columns = windows.permute(0, 1, 4, 5, 2, 3).reshape(n, -1, height * width)  # (B, C kh kw, positions)
+    columns = windows.permute(0, 1, 4, 5, 2, 3).reshape(n, weight[0].numel(), height * width)  # (B, C kh kw, positions)
     y = weight.flatten(1) @ columns  # (M, C kh kw) @ (B, C kh kw, positions)
     if bias is not None:
         y = y + bias[:, None]
@@ -137,6 +139,7 @@ def conv2d_gradients(
         If `dL_dy` does not have the shape of the layer's output.
     """
     _check(x, weight, None)
+    _check_alike(weight=weight, dL_dy=dL_dy)
     kernel_size = tuple(weight.shape[2:])
     windows = patches(x, kernel_size, stride=stride, padding=padding, dilation=dilation)
     expected = (len(x), len(weight), *windows.shape[2:4])
@@ -178,6 +181,9 @@ def convolution_matrix(
             [0., 1., 2., 0.],
             [0., 0., 1., 2.]])
     """
+    if any(type(size) is not int or size < 1 for size in _pair(input_shape)):
+        raise ValueError(f"input_shape is a height and a width, whole numbers from 1 on; got {input_shape!r}.")
+    _check_alike(kernel=kernel)
     pixels = prod(input_shape)
     each = torch.eye(pixels, dtype=kernel.dtype, device=kernel.device).reshape(pixels, 1, *input_shape)
     y = conv2d(each, kernel[None, None], stride=stride, padding=padding, dilation=dilation)
@@ -187,7 +193,7 @@ def convolution_matrix(
 def _pair(value: Pair) -> tuple[int, int]:
     if isinstance(value, int):
         return value, value
-    if len(value) != 2:
+    if not isinstance(value, tuple | list) or len(value) != 2:
         raise ValueError(f"expected one whole number or a pair of them; got {value!r}.")
     return tuple(value)
 
@@ -202,10 +208,19 @@ def _indices(shape, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pa
 
 
 def _check(x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
-    if x.dim() != 4 or weight.dim() != 4 or x.shape[1] != weight.shape[1]:
+    _check_alike(x=x, weight=weight, bias=bias)
+    if x.dim() != 4 or weight.dim() != 4 or x.shape[1] != weight.shape[1] or not len(weight):
         raise ValueError(
-            f"x must have the shape (B, C, H, W) and weight (M, C, kh, kw), with the same C; "
+            f"x must have the shape (B, C, H, W) and weight (M, C, kh, kw), M 1 or more, with the same C; "
             f"got {tuple(x.shape)} and {tuple(weight.shape)}."
         )
     if bias is not None and tuple(bias.shape) != (len(weight),):
         raise ValueError(f"bias must have the shape {(len(weight),)}; got {tuple(bias.shape)}.")
+
+
+def _check_alike(**given: Tensor | None) -> None:
+    """Raise unless the tensors have one dtype, of floating-point or of whole numbers, and lie on one device."""
+    expect.numbers(**given)
+    tensors = {name: tensor for name, tensor in given.items() if tensor is not None}
+    if any(tensor.dtype != torch.int64 for tensor in tensors.values()):
+        expect.floats(**tensors)

@@ -14,6 +14,8 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
+from helpers import expect
+
 _WINDOWS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
 _MEANS = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)  # they have no dilation
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -111,6 +113,7 @@ def receptive_field(layers: Iterable[nn.Module | tuple[int, ...]]) -> ReceptiveF
 def _windows(layers: Iterable[nn.Module | tuple[int, ...]]) -> Iterable[tuple[int, int, int]]:
     for layer in layers:
         if isinstance(layer, tuple) and 1 <= len(layer) <= 3:
+            expect.whole(**dict(zip(("kernel_size", "stride", "dilation"), layer, strict=False)), least=1)
             yield (*layer, 1, 1)[:3] if len(layer) < 3 else layer
         elif isinstance(layer, nn.Sequential):
             yield from _windows(layer)
@@ -181,6 +184,7 @@ def layer_table(model: nn.Module, input_shape: tuple[int, ...]) -> tuple[LayerCo
     >>> layer_table(nn.Conv2d(3, 8, 5), (3, 32, 32))
     (LayerCost(name='', kind='Conv2d', output_shape=(8, 28, 28), parameters=608, multiply_adds=470400),)
     """
+    expect.whole(**{f"input_shape_{i}": size for i, size in enumerate(input_shape)}, least=1)
     rows: list[LayerCost] = []
     met: set[int] = set()
 
@@ -208,6 +212,8 @@ def layer_table(model: nn.Module, input_shape: tuple[int, ...]) -> tuple[LayerCo
         first = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
         with torch.no_grad():
             model(torch.zeros(1, *input_shape, dtype=first.dtype, device=first.device))
+    except RuntimeError as error:
+        raise ValueError(f"the model does not take an example of shape {tuple(input_shape)}: {error}") from error
     finally:
         for handle in handles:
             handle.remove()

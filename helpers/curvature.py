@@ -58,10 +58,13 @@ def classify(surface: Surface, point: Sequence[float] | Tensor | float, *, tol: 
     >>> classify(surfaces.saddle(), [0, 0]).kind, classify(surfaces.saddle(), [0, 1]).kind
     ('saddle', 'not stationary')
     """
+    if not 0 <= tol < float("inf"):
+        raise ValueError(f"tol is a finite number from 0 on, not {tol}.")
     gradient = surface.gradient(point)
     hessian = surface.hessian(point)
     if not (gradient.isfinite().all() and hessian.isfinite().all()):
         raise ValueError(f"{surface.name} has no finite first and second derivatives at {as_points(point).tolist()}.")
+    hessian = hessian.float() if hessian.itemsize < 4 else hessian  # eigenvalues take no half precision
     eigenvalues, eigenvectors = torch.linalg.eigh(hessian)
     low, high = eigenvalues[0].item(), eigenvalues[-1].item()
     if gradient.norm() > tol:

@@ -64,7 +64,7 @@ def load_images(name: str = "auto", *, root: str | PathLike | None = None, mode:
     if name == "digits":
         return sources.digits()
     if name == "auto":
-        wanted = tuple(sources.IMAGES.values())
+        wanted = sources.IMAGES["fashion-mnist"], sources.IMAGES["mnist"]
         return _choose(
             chosen,
             lambda: sources.real_images(wanted, where, whole=chosen == "full"),

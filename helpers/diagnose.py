@@ -96,6 +96,26 @@ def check_not_empty(loader: Iterable, name: str = "train") -> None:
     raise ValueError(f"{name} has no batch{examples}{dropped if examples and len(data) else ''}")
 
 
+class BatchChecks:
+    """Look at the first batch, and at every later one whose outputs or targets have a shape not met before.
+
+    Parameters
+    ----------
+    active : bool
+        False: let everything pass.
+    """
+
+    def __init__(self, active: bool = True):
+        self.active, self.met = active, set()
+
+    def __call__(self, model: nn.Module, outputs: object, target: object, loss_fn: Callable) -> None:
+        """Raise the errors of `check_first_batch`."""
+        shapes = (getattr(outputs, "shape", None), getattr(target, "shape", None))
+        if self.active and shapes not in self.met:
+            self.met.add(shapes)
+            check_first_batch(model, outputs, target, loss_fn)
+
+
 def check_first_batch(model: nn.Module, outputs: object, target: object, loss_fn: Callable) -> None:
     """Look at the first outputs and targets for the mistakes that PyTorch lets pass or words badly.
 

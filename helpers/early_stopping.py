@@ -45,12 +45,12 @@ class EarlyStopping:
 
     def __post_init__(self) -> None:
         """Check the values."""
-        if self.patience < 1:
+        if not isinstance(self.patience, int) or self.patience < 1:
             raise ValueError(f"patience counts epochs and is at least 1, not {self.patience}")
         if self.mode not in (None, "min", "max"):
             raise ValueError(f'mode is "min" or "max", not {self.mode!r}')
-        if self.min_delta < 0:
-            raise ValueError(f"min_delta is not negative: {self.min_delta} would call a loss a gain")
+        if not 0 <= self.min_delta < math.inf:
+            raise ValueError(f"min_delta is finite and not negative: {self.min_delta} would call a loss a gain")
 
     @property
     def lower_is_better(self) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 
 import torch
@@ -53,6 +55,27 @@ def explain(error: Exception, model: nn.Module, inputs: tuple, *, precision: str
     Exception or None
         An error with a clear message, to be raised ``from error``; None if the error is none of the usual ones.
     """
+    if getattr(error, "explained", False):
+        return None
+    found = _explained(error, model, inputs, precision=precision)
+    if found is not None:
+        found.explained = True  # the words quote PyTorch, and must not be taken for its error once more
+    return found
+
+
+@contextmanager
+def in_words(model: nn.Module, inputs: tuple, *, precision: str = "fp32") -> Iterator[None]:
+    """Raise what `explain` makes of an error inside the block, from it."""
+    try:
+        yield
+    except Exception as error:
+        found = explain(error, model, inputs, precision=precision)
+        if found is None:
+            raise
+        raise found from error
+
+
+def _explained(error: Exception, model: nn.Module, inputs: tuple, *, precision: str = "fp32") -> Exception | None:
     text = str(error)
     first = inputs[0] if inputs and isinstance(inputs[0], Tensor) else None
     if isinstance(error, torch.cuda.OutOfMemoryError) or "out of memory" in text or "can't allocate memory" in text:
@@ -112,7 +135,7 @@ def _failing_layer(model: nn.Module, inputs: tuple) -> tuple[str, nn.Module, Ten
 
 def _shape_hint(module: nn.Module | None, got: Tensor | None) -> str:
     if isinstance(module, nn.Linear) and got is not None:
-        flat = got[0].numel()
+        flat = math.prod(got.shape[1:])
         hint = f": it expects {module.in_features} features in the last dimension"
         if got.ndim > 2 and flat == module.in_features:
             return hint + "; put nn.Flatten() before it"

@@ -17,7 +17,7 @@ from itertools import pairwise
 import torch
 from torch import Generator, Tensor, nn
 
-from helpers import tables
+from helpers import expect, tables
 
 F64 = torch.float64
 _INPUTS = 32  # for each measured network
@@ -255,8 +255,7 @@ def measured_variances(
     tensor(True)
     """
     widths = _checked(widths, gain, 1.0)
-    if n_seeds < 1:
-        raise ValueError(f"n_seeds is at least 1, got {n_seeds}.")
+    expect.whole(n_seeds=n_seeds, least=1)
     forward = torch.zeros(n_seeds, len(widths) - 1, dtype=F64)
     backward = torch.zeros_like(forward)
     for run in range(n_seeds):

@@ -271,8 +271,9 @@ def loader(
     """
     tensors = (X, y, *more)
     for tensor in tensors:
-        if not isinstance(tensor, Tensor) or tensor.ndim == 0:
+        if not isinstance(tensor, Tensor) or tensor.ndim == 0 or tensor.is_meta:
             kind = "a number without axes" if isinstance(tensor, Tensor) else f"a {type(tensor).__name__}"
+            kind = "one on the device meta, which holds no numbers" if getattr(tensor, "is_meta", False) else kind
             raise TypeError(f"a loader takes tensors whose first axis counts examples, not {kind}: use torch.as_tensor")
     if len({len(tensor) for tensor in tensors}) > 1:
         lengths = " and ".join(f"{len(tensor):,}" for tensor in tensors)

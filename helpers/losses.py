@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from helpers import expect
+
 _SIZES = {6: "n", 3: "K", 8: "H", 9: "W"}
 
 
@@ -36,7 +38,7 @@ def entropy(p: Tensor, *, base: float = math.e) -> Tensor:
     >>> entropy(torch.tensor([0.25, 0.25, 0.5]), base=2).item()
     1.5
     """
-    _check_distribution(p, "p")
+    expect.distributions(base, p=p)
     return torch.special.entr(p).sum(-1) / math.log(base)
 
 
@@ -60,8 +62,7 @@ def kl(p: Tensor, q: Tensor, *, base: float = math.e) -> Tensor:
     >>> kl(torch.tensor([1.0, 0.0]), torch.tensor([0.25, 0.75]), base=2).item()
     2.0
     """
-    _check_distribution(p, "p")
-    _check_distribution(q, "q")
+    expect.distributions(base, p=p, q=q)
     return (torch.xlogy(p, p) - torch.xlogy(p, q)).sum(-1) / math.log(base)
 
 
@@ -104,6 +105,8 @@ def cross_entropy(
     >>> cross_entropy(logits, torch.tensor([0, 1, -100])) == cross_entropy(logits[:2], torch.tensor([0, 1]))
     tensor(True)
     """
+    expect.floats(logits=logits, weight=weight)
+    expect.numbers(logits=logits, target=target)
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"label_smoothing is a share between 0 and 1, got {label_smoothing}")
     if logits.ndim != 2 or target.shape != logits.shape[:1]:
@@ -143,15 +146,11 @@ def bce_with_logits(logits: Tensor, target: Tensor, *, reduction: str = "mean") 
     >>> bce_with_logits(torch.tensor([200.0]), torch.tensor([0.0])).item()
     200.0
     """
+    expect.floats(logits=logits)
+    expect.numbers(logits=logits, target=target)
     if logits.shape != target.shape:
         raise ValueError(f"logits {tuple(logits.shape)} and target {tuple(target.shape)} must have the same shape")
     return _reduced(torch.logaddexp(logits.new_zeros(()), logits) - target * logits, torch.ones_like(logits), reduction)
-
-
-def _check_distribution(p: Tensor, name: str) -> None:
-    fits = p.is_floating_point() and p.ndim and bool((p >= 0).all())
-    if not (fits and torch.allclose(p.sum(-1), p.new_ones(()), atol=1e-5)):
-        raise ValueError(f"{name} must hold probabilities, at least 0 and with the sum 1 along the last dimension")
 
 
 def _reduced(loss: Tensor, weights: Tensor, reduction: str) -> Tensor:

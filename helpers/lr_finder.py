@@ -115,7 +115,7 @@ def find_lr(
     >>> result.diverged, 1e-3 < result.suggestion < 1
     (True, True)
     """
-    if not 0 < lr_min < lr_max or steps < 10 or not 0 <= smoothing < 1:
+    if not 0 < lr_min < lr_max < math.inf or not isinstance(steps, int) or steps < 10 or not 0 <= smoothing < 1:
         raise ValueError(
             f"needed: 0 < lr_min < lr_max, steps >= 10, 0 <= smoothing < 1; given: lr_min={lr_min}, lr_max={lr_max}, "
             f"steps={steps}, smoothing={smoothing}"

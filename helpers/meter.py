@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from helpers import expect, failures
 from helpers.batches import Batch
+from helpers.diagnose import BatchChecks
 
 if TYPE_CHECKING:
     from helpers.engine import Engine
@@ -34,6 +36,42 @@ def named(metrics: Mapping[str, Metric] | Iterable[Metric]) -> dict[str, Metric]
         if not callable(metric) or name == "loss":
             raise TypeError(f"a metric is a function of (outputs, targets) with a name other than loss, not {name!r}")
     return dict(metrics)
+
+
+def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Say for each example whether the class with the largest output is the right one.
+
+    Parameters
+    ----------
+    outputs : Tensor of shape (n, n_classes)
+        Logits or probabilities.
+    targets : Tensor of shape (n,)
+        Class numbers.
+
+    Returns
+    -------
+    Tensor of bool, shape (n,)
+        Its mean is the accuracy.
+
+    Raises
+    ------
+    ValueError
+        If there is not one class number for each row of outputs: they are never broadcast.
+
+    Examples
+    --------
+    >>> accuracy(torch.tensor([[2.0, 1.0], [0.0, 3.0]]), torch.tensor([0, 0]))
+    tensor([ True, False])
+    """
+    expect.numbers(outputs=outputs, targets=targets)
+    if outputs.dtype == torch.bool:
+        raise TypeError("outputs are logits or probabilities, one for each class, not truth values")
+    if outputs.ndim < 2 or not outputs.shape[1] or targets.shape != outputs[:, 0].shape:
+        raise ValueError(
+            f"outputs {tuple(outputs.shape)} and targets {tuple(targets.shape)} do not fit: accuracy takes "
+            "(n, n_classes) with one class or more, and class numbers (n,)"
+        )
+    return outputs.argmax(dim=1) == targets
 
 
 class Meter:
@@ -116,18 +154,27 @@ class Meter:
 
 
 def measure(
-    engine: Engine, net: nn.Module, model: nn.Module, data: Iterable, loss_fn: Callable, meter: Meter
+    engine: Engine,
+    net: nn.Module,
+    model: nn.Module,
+    data: Iterable,
+    loss_fn: Callable,
+    meter: Meter,
+    checks: bool = True,
 ) -> dict[str, float]:
     """Return the means over `data` of loss and metrics, in evaluation mode and without gradients.
 
-    `net` is the form of `model` that the engine prepared for training.
+    `net` is the form of `model` that the engine prepared for training; `checks` looks for the mistakes of
+    `helpers.diagnose.check_first_batch`.
     """
     net = engine.for_evaluation(net, model)
     model.eval()
+    check = BatchChecks(checks)
     with torch.inference_mode():
         for batch in engine.read(data):
-            with engine.autocast():
+            with failures.in_words(model, batch.inputs, precision=engine.precision), engine.autocast():
                 outputs = net(*batch.inputs)
+                check(model, outputs, batch.target, loss_fn)
                 loss = loss_fn(outputs, batch.target)
             meter.add(batch, loss, outputs)
     meter.flush()

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from helpers import expect
 from helpers.optim_paths import Rule, Trajectory, descend
 from helpers.surfaces import Surface, as_points
 
@@ -95,6 +96,7 @@ def updates_to(values: Tensor, level: float) -> Tensor:
     >>> updates_to(torch.tensor([5.0, 0.5, math.nan]), 1.0).item()
     inf
     """
+    expect.numbers(values=values)
     if values.dim() == 0 or values.shape[0] == 0:
         raise ValueError(f"values must have shape (n_steps + 1, ...), got {tuple(values.shape)}.")
     if math.isnan(level):
@@ -184,6 +186,7 @@ def over_rate_and_momentum(
     >>> ends.values.gt(1).tolist()      # at 0.6, plain descent explodes and momentum 0.5 does not
     [[False, True], [False, False]]
     """
+    expect.floats(rates=rates, momenta=momenta)
     for name, axis in (("rates", rates), ("momenta", momenta)):
         if axis.dim() != 1 or len(axis) < 2:
             raise ValueError(f"{name} must have shape (n,) with n at least 2, got {tuple(axis.shape)}.")
@@ -234,6 +237,7 @@ def sweep(
     >>> found.best, found.typical.tolist()
     (1, [inf, 47.0, inf])
     """
+    expect.numbers(rates=rates)
     points = as_points(start)
     points = points[None] if points.dim() == 1 else points
     if points.dim() != 2 or rates.dim() != 1 or 0 in (len(points), len(rates)):
@@ -259,6 +263,5 @@ def lowest(f: Surface) -> float:
 
 
 def _axis(low: float, high: float, n: int) -> Tensor:
-    if n < 2:
-        raise ValueError(f"a map needs at least 2 points along an axis, got n={n}.")
+    expect.whole(n=n, least=2)
     return torch.linspace(low, high, n, dtype=torch.float64)

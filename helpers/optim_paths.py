@@ -14,6 +14,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from helpers import expect
 from helpers import optim_rules as rules
 from helpers.surfaces import Surface, as_points, symmetric, value_and_gradient
 
@@ -121,8 +122,9 @@ def descend(
     x = (f.check_points(start) if isinstance(f, Surface) else as_points(start)).detach()
     if x.dim() > 2:
         raise ValueError(f"start must have shape (dim,) or (n_starts, dim), got {tuple(x.shape)}.")
-    if n_steps < 0:
-        raise ValueError(f"n_steps must be 0 or more, got {n_steps}.")
+    expect.whole(n_steps=n_steps)
+    if not callable(lr):
+        _checked_rate(lr, x)
     rate_at = lr if callable(lr) else lambda step: lr
     look_ahead = getattr(rule, "look_ahead", None)
     state: State = {}
@@ -172,11 +174,16 @@ def torch_path(
     >>> f"{path.final.item():.6f}"
     '0.060466'
     """
-    x = as_points(start).detach().clone().requires_grad_()
+    expect.whole(n_steps=n_steps)
+    x = (f.check_points(start) if isinstance(f, Surface) else as_points(start)).detach().clone().requires_grad_()
+    if x.dim() > 2:
+        raise ValueError(f"start must have shape (dim,) or (n_starts, dim), got {tuple(x.shape)}.")
     stepper = optimizer([x])
     points, values, gradients = [], [], []
     for step in range(n_steps + 1):
         value, x.grad = value_and_gradient(f, x.detach())
+        if step == 0 and not (value.isfinite().all() and x.grad.isfinite().all()):
+            raise ValueError(f"the surface has no finite value and gradient at the start {x.tolist()}.")
         points.append(x.detach().clone())
         values.append(value)
         gradients.append(x.grad.clone())
@@ -201,6 +208,7 @@ def torch_twin(rule: Rule, lr: float) -> Callable[[list[Tensor]], torch.optim.Op
     >>> torch.allclose(ours.points, torch_path(surfaces.saddle(), [1.0, 0.5], twin, n_steps=50).points, atol=1e-12)
     True
     """
+    expect.rate(lr)
     options = dict(getattr(rule, "__dict__", {}))
     paper_form = any(options.pop(name, False) for name in ("eps_inside", "eps_hat", "rate_inside"))
     paper_form |= options.pop("bias_correction", "power") != "power"
@@ -251,8 +259,13 @@ def quadratic_path(
     """
     H = symmetric(hessian)
     m = torch.zeros(len(H), dtype=torch.float64) if minimum is None else as_points(minimum)
+    x = as_points(start)
+    expect.whole(n_steps=n_steps)
+    expect.rate(lr)
+    if not (x.shape == m.shape == H.shape[:1] and x.isfinite().all() and m.isfinite().all()):
+        raise ValueError(f"start and minimum must be finite, of shape ({len(H)},); got {x.tolist()} and {m.tolist()}.")
     eigenvalues, Q = torch.linalg.eigh(H)
     k = torch.arange(n_steps + 1, dtype=torch.float64)[:, None]
-    error = ((as_points(start) - m) @ Q * (1 - lr * eigenvalues) ** k) @ Q.T  # (n_steps + 1, dim)
+    error = ((x - m) @ Q * (1 - lr * eigenvalues) ** k) @ Q.T  # (n_steps + 1, dim)
     gradients = error @ H
     return Trajectory(m + error, (error * gradients).sum(dim=-1) / 2, gradients)

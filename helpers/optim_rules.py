@@ -57,8 +57,8 @@ class Momentum:
     """Heavy ball (Polyak 1964).
 
     As in PyTorch, v ← μv + (1 − τ)g and x ← x − ηv, where the first v is g itself: dampening τ starts with the second
-    step. ``rate_inside`` gives the form of most papers, v ← μv + ηg and x ← x − v; the two walk the same path as long
-    as the rate stays constant (and τ = 0).
+    step, and is nothing without momentum. ``rate_inside`` gives the form of most papers, v ← μv + ηg and x ← x − v; the
+    two walk the same path as long as the rate stays constant (and τ = 0).
     """
 
     momentum: Number = 0.9
@@ -79,7 +79,9 @@ class Momentum:
             v = state["velocity"] = self.momentum * state.get("velocity", torch.zeros_like(x)) + lr * g
             return -v
         first = "velocity" not in state
-        v = state["velocity"] = g if first else self.momentum * state["velocity"] + (1 - self.dampening) * g
+        v = state["velocity"] = (
+            g if first else self.momentum * state["velocity"] + (1 - self.dampening * (self.momentum != 0)) * g
+        )
         return -lr * v
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from helpers import expect
+
 _ACTIVATIONS = {"hard sigmoid": nn.Hardsigmoid, "ReLU": nn.ReLU, "sigmoid": nn.Sigmoid}
 _LEVELS = {nn.Hardsigmoid: (-3.0, 3.0), nn.ReLU: (0.0,)}
 
@@ -206,7 +208,9 @@ def _add_crossings(x: Tensor, z: Tensor, levels: tuple[float, ...]) -> Tensor:
 
 
 def _corners(x, y) -> tuple[Tensor, Tensor]:
-    x, y = (torch.as_tensor(v, dtype=torch.float64) for v in (x, y))
+    x, y = (v if isinstance(v, Tensor) else torch.as_tensor(v, dtype=torch.float64) for v in (x, y))
+    expect.numbers(x=x, y=y)
+    x, y = x.to(torch.float64), y.to(torch.float64)
     if x.ndim != 1 or x.shape != y.shape or len(x) < 2:
         raise ValueError(
             f"x and y have shapes {tuple(x.shape)} and {tuple(y.shape)}; give two vectors of one length >= 2"

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from helpers import expect
 from helpers.backprop import ACTIVATIONS, LOSSES, Activation, Loss
 
 
@@ -118,7 +119,7 @@ def forward(
     >>> h.flatten().tolist()
     [1.0, 1.5, 2.75, 4.375]
     """
-    f = _find(activation, ACTIVATIONS, Activation, "activation").f
+    f = expect.known(activation, ACTIVATIONS, Activation, "activation").f
     b, h0 = _defaults(x, W_xh, W_hh, b, h0)
     z, h = [], [h0]
     for x_t in x:
@@ -183,8 +184,8 @@ def trace(
     >>> t.terms["W_hh"].flatten().tolist(), t.grad["W_hh"].item()
     ([-0.625, -1.875, -6.875], -9.375)
     """
-    f = _find(activation, ACTIVATIONS, Activation, "activation")
-    loss = _find(loss_fn, LOSSES, Loss, "loss")
+    f = expect.known(activation, ACTIVATIONS, Activation, "activation")
+    loss = expect.known(loss_fn, LOSSES, Loss, "loss")
     z, h = forward(x, W_xh, W_hh, b=b, h0=h0, activation=f)
     b, _ = _defaults(x, W_xh, W_hh, b, h0)
     b_y = _output_bias(W_hh, W_hy, b_y)
@@ -214,16 +215,9 @@ def trace(
     return RNNTrace(W_xh, W_hh, W_hy, b, b_y, x, z, h, slope, y_hat, value, dL_dy, dL_dh, delta, terms)
 
 
-def _find(item, known: dict, kind: type, what: str):
-    if isinstance(item, kind):
-        return item
-    if item not in known:
-        raise ValueError(f"{item!r} is not a known {what}; choose from {', '.join(known)}, or pass a {kind.__name__}.")
-    return known[item]
-
-
 def _defaults(x: Tensor, W_xh: Tensor, W_hh: Tensor, b: Tensor | None, h0: Tensor | None) -> tuple[Tensor, Tensor]:
     """Bias and initial state, zeros unless given, once all shapes have been found to fit."""
+    expect.floats(x=x, W_xh=W_xh, W_hh=W_hh, b=b, h0=h0)
     if x.dim() != 3 or not len(x):
         raise ValueError(f"x has shape {tuple(x.shape)}; it needs (time, sequences, features) with one step or more.")
     if W_hh.dim() != 2 or W_hh.shape[0] != W_hh.shape[1]:
@@ -239,6 +233,7 @@ def _defaults(x: Tensor, W_xh: Tensor, W_hh: Tensor, b: Tensor | None, h0: Tenso
 
 
 def _output_bias(W_hh: Tensor, W_hy: Tensor, b_y: Tensor | None) -> Tensor:
+    expect.floats(W_hh=W_hh, W_hy=W_hy, b_y=b_y)
     if W_hy.dim() != 2 or W_hy.shape[1] != len(W_hh):
         raise ValueError(
             f"W_hy has shape {tuple(W_hy.shape)}; with {len(W_hh)} hidden units it needs (K, {len(W_hh)})."
@@ -259,10 +254,10 @@ def _cuts(detach_at: Collection[int], n_steps: int) -> frozenset[int]:
 def _first_target(target: Tensor, y_hat: Tensor, loss: Loss) -> int:
     """Index of the first step that has a target: the last step of all, or 0."""
     every = tuple(y_hat.shape[:2]) if loss.name == "cross_entropy" else tuple(y_hat.shape)
-    if tuple(target.shape) == every:
-        return 0
-    if tuple(target.shape) == every[1:]:
-        return len(y_hat) - 1
+    if tuple(target.shape) in (every, every[1:]):
+        if loss.name in LOSSES:
+            expect.target(target, y_hat, classes=loss.name == "cross_entropy")
+        return 0 if tuple(target.shape) == every else len(y_hat) - 1
     raise ValueError(
         f"target has shape {tuple(target.shape)}; {loss.name} of this network needs {every[1:]} for the last step, "
         f"or {every} for every step."

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from helpers import expect
+
 SKIPS = ("plain", "original", "pre-activation")
 NORMS = ("none", "batch")
 ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], float]] = {
@@ -68,6 +70,7 @@ class DenseStack(nn.Module):
         super().__init__()
         if not isinstance(depth, int) or depth < 4 or depth % 2:
             raise ValueError(f"depth is an even number from 4 on, not {depth!r}")
+        expect.whole(n_models=n_models, width=width, inputs=inputs, classes=classes, least=1)
         _one_of("skip", skip, SKIPS)
         _one_of("norm", norm, NORMS)
         _one_of("activation", activation, tuple(ACTIVATIONS))
@@ -108,7 +111,8 @@ class DenseStack(nn.Module):
 
     def signals(self, X: Tensor, *, remove: int | None = None) -> list[Tensor]:
         """Compute what enters the first block, and what leaves each: n_blocks + 1 of shape (n_models, width, n)."""
-        if X.shape[-1] != self.stem.shape[-1] or X.dim() not in (2, 3):
+        expect.floats(X=X, weights=self.stem)
+        if not X.ndim or X.shape[-1] != self.stem.shape[-1] or X.dim() not in (2, 3):
             raise ValueError(f"X has shape (..., {self.stem.shape[-1]}) with 2 or 3 axes, not {tuple(X.shape)}")
         if remove is not None and not 0 <= remove < self.n_blocks:
             raise ValueError(f"remove is the number of a block, 0 to {self.n_blocks - 1}, not {remove}")
@@ -175,6 +179,9 @@ def losses(stack: DenseStack, X: Tensor, y: Tensor) -> Tensor:
 
 
 def _losses(logits: Tensor, y: Tensor) -> Tensor:
+    if y.shape not in (logits.shape[:2], logits.shape[1:2]):
+        raise ValueError(f"y has shape {tuple(y.shape)}, but the logits of these networks are {tuple(logits.shape)}")
+    expect.target(y, logits, classes=True, name="y")
     per_example = F.cross_entropy(logits.flatten(0, 1), y.expand(logits.shape[:2]).flatten(), reduction="none")
     return per_example.view(logits.shape[:2]).mean(dim=1)
 
@@ -213,6 +220,8 @@ def path_gradients(stack: DenseStack, X: Tensor, y: Tensor) -> Tensor:
     """
     if stack.skip != "pre-activation" or (stack.norm == "batch" and stack.statistics is None):
         raise ValueError("path_gradients needs skip='pre-activation', and with batch normalisation freeze() before it")
+    if X.ndim != 2 or not len(X):
+        raise ValueError(f"X has shape {tuple(X.shape)}; path_gradients takes one example or more, (n, inputs)")
     signals = stack.signals(X)
     top = signals[-1].detach().requires_grad_()
     terms = [torch.autograd.grad(_losses(stack.readout(top), y).sum(), top)[0]]

@@ -12,11 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from helpers import expect
+
 SHORTCUTS = ("padding", "projection")
 
 
 def conv(c_in: int, c_out: int, size: int, stride: int = 1) -> nn.Conv2d:
     """Make a convolution without bias (the normalisation after it has one) that keeps the size if `stride` is 1."""
+    expect.whole(c_in=c_in, c_out=c_out, size=size, stride=stride, least=1)
     return nn.Conv2d(c_in, c_out, size, stride, padding=size // 2, bias=False)
 
 
@@ -41,6 +44,7 @@ def shortcut(c_in: int, c_out: int, stride: int, kind: str = "projection", *, no
     >>> sum(p.numel() for p in shortcut(64, 128, 2).parameters())  # 64 · 128 weights, 128 scales, 128 shifts
     8448
     """
+    expect.whole(c_in=c_in, c_out=c_out, stride=stride, least=1)
     if kind not in SHORTCUTS:
         raise ValueError(f"kind is one of {', '.join(SHORTCUTS)}, not {kind!r}")
     if c_in == c_out and stride == 1:
@@ -97,6 +101,7 @@ class PreActivationBlock(nn.Module):
 
     def __init__(self, c_in: int, width: int, stride: int = 1, kind: str = "projection") -> None:
         super().__init__()
+        expect.whole(c_in=c_in, least=1)
         self.before = nn.Sequential(nn.BatchNorm2d(c_in), nn.ReLU())
         self.branch = nn.Sequential(
             conv(c_in, width, 3, stride), nn.BatchNorm2d(width), nn.ReLU(), conv(width, width, 3)
@@ -135,6 +140,7 @@ def resnet(
     """
     if len(counts) != 4 or not all(isinstance(count, int) and count > 0 for count in counts):
         raise ValueError(f"counts names the blocks of four stages, such as (2, 2, 2, 2), not {counts!r}")
+    expect.whole(classes=classes, least=1)
     parts = [conv(3, 64, 7, 2), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(3, 2, padding=1)]
     c = 64
     for stage, count in enumerate(counts):

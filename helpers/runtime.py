@@ -110,7 +110,10 @@ def pick_precision(device: str | torch.device) -> str:
     >>> pick_precision("cpu")
     'no'
     """
-    device = torch.device(device)
+    try:
+        device = torch.device(device)
+    except RuntimeError:
+        raise ValueError(f"device {str(device)!r} is not a device this book knows; use {_CHOICES}") from None
     if device.type != "cuda":
         return "no"
     _must_exist(device, f"device {str(device)!r}")

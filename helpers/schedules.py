@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from helpers import expect
+
 
 @dataclass(frozen=True)
 class Runs:
@@ -74,8 +76,8 @@ def rates_of(
     >>> rates_of(lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, step_size=2), 4)
     tensor([0.1000, 0.1000, 0.0100, 0.0100], dtype=torch.float64)
     """
-    if n_steps < 1:
-        raise ValueError(f"n_steps is a positive number of updates, not {n_steps}")
+    expect.whole(n_steps=n_steps, least=1)
+    expect.rate(lr)
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=lr)
     scheduler = make(optimizer)
     used = []
@@ -148,7 +150,7 @@ def train_many(
     >>> bool(runs.final[0] == runs.losses[0, 0]), bool(runs.final[1] < 0.2)
     (True, True)
     """
-    _check(X, y, rates, seeds, batch_size, widths, clip_norm, n_records)
+    _check(X, y, rates, seeds, batch_size, widths, gain, clip_norm, n_records)
     n_steps = len(rates)
     parameters = _start(seeds, widths, gain, X.dtype)
     stepper = optimizer(parameters, lr=1.0, **(options or {}))
@@ -228,7 +230,15 @@ def _clipped(gradients: Sequence[Tensor], clip_norm: float) -> list[Tensor]:
     return [factor[:, None, None] * g for g in gradients]
 
 
-def _check(X, y, rates, seeds, batch_size, widths, clip_norm, n_records) -> None:
+def _check(X, y, rates, seeds, batch_size, widths, gain, clip_norm, n_records) -> None:
+    expect.floats(X=X)
+    expect.numbers(X=X, y=y, rates=rates)
+    expect.whole(
+        batch_size=batch_size, n_records=n_records, **{f"widths_{i}": n for i, n in enumerate(widths)}, least=1
+    )
+    expect.finite(gain=gain)
+    if y.dtype != torch.int64:
+        raise TypeError(f"y holds {y.dtype}, but class numbers are needed, torch.int64: use y.long()")
     if X.ndim != 2 or y.shape != X.shape[:1]:
         raise ValueError(f"X has shape (n, n_in) and y shape (n,), not {tuple(X.shape)} and {tuple(y.shape)}")
     if rates.ndim != 2 or 0 in rates.shape:

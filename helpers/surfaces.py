@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from helpers import expect
+
 
 @dataclass(frozen=True, eq=False)
 class Sample:
@@ -126,6 +128,7 @@ class Surface:
 def as_points(points: Tensor | Sequence[float] | float) -> Tensor:
     """Turn numbers into a tensor of points: float64 unless it is a floating-point tensor already; a scalar to (1,)."""
     points = points if isinstance(points, Tensor) else torch.tensor(points, dtype=torch.float64)
+    expect.numbers(points=points)
     points = points if points.is_floating_point() else points.to(torch.float64)
     return points.reshape(1) if points.dim() == 0 else points
 
@@ -146,8 +149,10 @@ def value_and_gradient(f: Callable[[Tensor], Tensor], points: Tensor) -> tuple[T
 
 def symmetric(hessian: Tensor | Sequence[Sequence[float]]) -> Tensor:
     """Check that a matrix can be a Hessian (square, symmetric, finite); returns it in float64."""
-    H = torch.as_tensor(hessian, dtype=torch.float64)
-    if H.dim() != 2 or H.shape[0] != H.shape[1] or not H.isfinite().all() or not torch.allclose(H, H.T):
+    H = hessian if isinstance(hessian, Tensor) else torch.tensor(hessian, dtype=torch.float64)
+    expect.numbers(hessian=H)
+    H = H.to(torch.float64)
+    if H.dim() != 2 or not len(H) or H.shape[0] != H.shape[1] or not H.isfinite().all() or not torch.allclose(H, H.T):
         raise ValueError(f"a Hessian is a finite symmetric matrix of shape (dim, dim), got {H.tolist()}.")
     return H
 
@@ -232,8 +237,11 @@ def line_fit(x: Tensor | Sequence[float], y: Tensor | Sequence[float]) -> Surfac
     >>> loss.gradient([0, 0]).tolist()                      # -28/3 and -4
     [-9.33..., -4.0]
     """
-    x, y = as_points(x), as_points(y)
-    if x.dim() != 1 or x.shape != y.shape:
+    x, y = as_points(x).double(), as_points(y).double()
+    expect.numbers(x=x, y=y)
+    if not (x.isfinite().all() and y.isfinite().all()):
+        raise ValueError("x or y holds a value that is not finite; leave out the points with NaN or infinity.")
+    if x.dim() != 1 or x.shape != y.shape or not len(x):
         raise ValueError(f"x and y must have the same shape (n,), got {tuple(x.shape)} and {tuple(y.shape)}.")
     if (x == x[0]).all():
         raise ValueError("the points need at least two different x, or many lines fit equally well.")

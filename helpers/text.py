@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from helpers import expect
+
 __all__ = ["PADDING", "UNKNOWN", "Padded", "Vocabulary", "collate", "mask", "pad"]
 
 PADDING = 0
@@ -176,6 +178,9 @@ def pad(sequences: Sequence[Tensor], *, batch_first: bool = True, value: float =
         if sequence.shape[1:] != sequences[0].shape[1:]:
             given, first = tuple(sequence.shape[1:]), tuple(sequences[0].shape[1:])
             raise ValueError(f"a step of sequence {number} has shape {given}, one of sequence 0 has {first}")
+        expect.numbers(**{"sequence_0": sequences[0], f"sequence_{number}": sequence})
+        if sequence.dtype != sequences[0].dtype:
+            raise TypeError(f"sequence {number} holds {sequence.dtype}, sequence 0 {sequences[0].dtype}: use one dtype")
     lengths = torch.tensor([len(sequence) for sequence in sequences], device="cpu")
     return Padded(pad_sequence(sequences, batch_first=batch_first, padding_value=value), lengths)
 
@@ -208,10 +213,14 @@ def mask(lengths: Tensor | Sequence[int], n_steps: int | None = None, *, batch_f
             [1, 1, 1]], dtype=torch.int32)
     """
     lengths = torch.as_tensor(lengths)
-    if lengths.ndim != 1 or not len(lengths) or lengths.is_floating_point():
+    expect.numbers(lengths=lengths)
+    whole = not lengths.is_floating_point() and lengths.dtype != torch.bool
+    if lengths.ndim != 1 or not len(lengths) or not whole:
         raise ValueError(f"lengths is one row of whole numbers, not {lengths.dtype} of shape {tuple(lengths.shape)}")
     longest = int(lengths.max())
     n_steps = longest if n_steps is None else n_steps
+    if isinstance(n_steps, bool) or not isinstance(n_steps, int):
+        raise TypeError(f"n_steps is a whole number or None, not {n_steps!r}")
     if int(lengths.min()) < 0 or longest > n_steps:
         raise ValueError(f"lengths go from {int(lengths.min())} to {longest}; they must lie in 0 to {n_steps}")
     real = torch.arange(n_steps, device=lengths.device) < lengths[:, None]  # (B, T)

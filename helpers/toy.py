@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from . import expect
 from .toy_classes import blobs, generator, moons, normal_noise, spirals
 
 __all__ = ["adding_problem", "blobs", "high_dimensional_linear", "line", "moons", "polynomial", "spirals"]
@@ -56,6 +57,9 @@ def line(
     """
     random = generator(n, seed)
     slopes = torch.tensor([w] if isinstance(w, (int, float)) else list(w), dtype=dtype)
+    expect.finite(b=b, **{f"w_{i}": slope for i, slope in enumerate(slopes.tolist())})
+    if not len(slopes):
+        raise ValueError("w is empty: give one slope, or one for each feature")
     X = 2 * torch.rand(n, len(slopes), generator=random, dtype=dtype) - 1
     return X, X @ slopes[:, None] + b + normal_noise(noise, (n, 1), random, dtype)
 
@@ -99,6 +103,9 @@ def polynomial(
     True
     """
     random = generator(n, seed)
+    expect.finite(low=low, high=high, **{f"c{i}": c for i, c in enumerate(coefficients)})
+    if low > high or not len(coefficients):
+        raise ValueError(f"give coefficients and low <= high, not {coefficients!r}, low={low} and high={high}")
     X = low + (high - low) * torch.rand(n, 1, generator=random, dtype=dtype)
     y = torch.zeros_like(X)
     for c in reversed(coefficients):  # Horner's rule
@@ -148,6 +155,8 @@ def high_dimensional_linear(
     ((20, 200), (20, 1))
     """
     random = generator(n, seed)
+    expect.whole(d=d, least=1)
+    expect.finite(w=w, b=b)
     X = torch.randn(n, d, generator=random, dtype=dtype)
     return X, b + w * X.sum(1, keepdim=True) + normal_noise(noise, (n, 1), random, dtype)
 
@@ -190,6 +199,7 @@ def adding_problem(
     ([2.0, 2.0, 2.0], True)
     """
     random = generator(n, seed)
+    expect.whole(length=length)
     if length < 2:
         raise ValueError(f"length is {length!r}, but two marks need at least 2 steps")
     numbers = torch.rand(n, length, generator=random, dtype=dtype)

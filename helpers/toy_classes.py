@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from . import expect
+
 
 def moons(
     n: int = 200, *, noise: float = 0.1, seed: int = 0, dtype: torch.dtype = torch.float32
@@ -82,6 +84,7 @@ def spirals(
     ([100, 100, 100], 1.0)
     """
     random = generator(n, seed, classes)
+    expect.finite(turns=turns)
     y = torch.arange(n) % classes
     along = (torch.arange(n) // classes + 1).to(dtype)
     radius = along / along.max()
@@ -128,10 +131,13 @@ def blobs(
     [[4.0, 4.0], [4.0, 4.0], [4.0, 4.0]]
     """
     if centres is None:
+        generator(n, seed, classes)  # checks them
         angles = 2 * math.pi * torch.arange(max(classes, 1), dtype=dtype) / max(classes, 1)
         middle = 2 * torch.stack([angles.cos(), angles.sin()], 1)
     else:
         middle = torch.tensor(centres, dtype=dtype)
+        if middle.ndim != 2 or not bool(middle.isfinite().all()):
+            raise ValueError(f"centres are points, a row of finite numbers for each class, not {centres!r:.80}")
         classes = len(middle)
     random = generator(n, seed, classes)
     y = torch.arange(n) % classes
@@ -146,12 +152,13 @@ def generator(n: int, seed: int, classes: int = 1) -> torch.Generator:
         raise ValueError(
             f"n is {n!r}, but must be a whole number from {classes} on, one example for each class at least"
         )
+    expect.whole(n=n, seed=seed)
     return torch.Generator("cpu").manual_seed(seed)
 
 
 def normal_noise(sd: float, shape: tuple[int, ...], random: torch.Generator, dtype: torch.dtype) -> Tensor:
-    if not sd >= 0:
-        raise ValueError(f"noise is {sd!r}, but a standard deviation is never negative")
+    if not 0 <= sd < math.inf:
+        raise ValueError(f"noise is {sd!r}, but a standard deviation is finite and never negative")
     return sd * torch.randn(shape, generator=random, dtype=dtype)
 
 

@@ -9,9 +9,10 @@ Several processes: write a script that calls `fit` and start it with ``accelerat
 with ``torchrun --nproc_per_node 2``, because ``accelerate launch --cpu`` makes a single process (1.15). Each process
 takes its share of every batch, so the batch size is the total and the result is that of one process up to rounding;
 batch normalisation alone sees only its process's share (`torch.nn.SyncBatchNorm.convert_sync_batchnorm` mends that on
-GPUs). Several machines: the same command on each of them with ``--num_machines``, ``--machine_rank`` and
-``--main_process_ip``, or the answers of ``accelerate config``. A model too large for one GPU: ``accelerate launch
---use_fsdp`` shards it; `fit` then refuses checkpoints and early stopping, which would need the whole model.
+GPUs). Several machines: the same command on each of them with ``--multi_gpu``, ``--num_machines``, ``--machine_rank``
+and ``--main_process_ip``, or the answers of ``accelerate config``, and a checkpoint folder that all of them see. A
+model too large for one GPU: ``accelerate launch --use_fsdp`` shards it; `fit` then refuses checkpoints and early
+stopping, which would need the whole model.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import RandomSampler
 
-from helpers import batches, diagnose
+from helpers import batches, diagnose, expect, failures
 from helpers.checkpoint import Checkpoint
 from helpers.early_stopping import EarlyStopping, Stopper
 from helpers.engine import Engine, mode_restored, tensor_cores
 from helpers.history import History
 from helpers.lr_finder import find_lr
-from helpers.meter import Meter, Metric, measure, named
+from helpers.meter import Meter, Metric, accuracy, measure, named
 from helpers.run import Run
 
 __all__ = ["Checkpoint", "EarlyStopping", "History", "accuracy", "evaluate", "find_lr", "fit", "predict"]
@@ -105,7 +106,8 @@ def fit(
     progress : bool or str
         ``"bar"``, ``"log"`` (one line an epoch), ``"off"``; ``True`` chooses by where it runs.
     checks : bool
-        Look at the first batch for usual mistakes: softmax before cross-entropy, shapes that broadcast, wrong types.
+        Look at the first batch, and at later ones of another shape, for usual mistakes: softmax before cross-entropy,
+        shapes that broadcast, wrong types.
     seed : int, optional
         Seed all random generators, and start loaders made by `helpers.data.loader` with the order of their first epoch.
 
@@ -138,6 +140,8 @@ def fit(
     for name, value in (("epochs", epochs), ("accumulate", accumulate)):
         if not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} is a whole number from 1 on, not {value!r}")
+    if clip_norm is not None and not clip_norm > 0:
+        raise ValueError(f"clip_norm is a positive number or None, not {clip_norm!r}")
     if scheduler_every not in (None, "epoch", "step"):
         raise ValueError(f'scheduler_every is "epoch", "step" or None, not {scheduler_every!r}')
     metrics, engine, stopper = named(metrics), Engine(device, precision), Stopper(early_stopping)
@@ -152,6 +156,7 @@ def fit(
     if seed is not None:
         engine.seed(seed, train, valid)
     net = engine.prepare(model, optimizer, compile)
+    check = diagnose.BatchChecks(checks)
     scaler = engine.scaler  # does something in float16 only
     run = Run(
         engine, model, optimizer, scheduler, (train, valid), epochs=epochs, accumulate=accumulate, loss_fn=loss_fn,
@@ -169,9 +174,7 @@ def fit(
                     with engine.no_sync(net, last=batch is group[-1]):
                         with engine.autocast():
                             outputs = net(*batch.inputs)
-                            if checks:
-                                diagnose.check_first_batch(model, outputs, batch.target, loss_fn)
-                                checks = False
+                            check(model, outputs, batch.target, loss_fn)
                             loss = loss_fn(outputs, batch.target)
                         scaler.scale(loss if share == 1 else loss * share).backward()
                     run.meter.add(batch, loss, outputs)
@@ -179,7 +182,7 @@ def fit(
                 scaler.step(optimizer)
                 scaler.update()
                 run.step_done(norm)
-            measured = measure(engine, net, model, valid, loss_fn, run.new_meter()) if valid is not None else {}
+            measured = measure(engine, net, model, valid, loss_fn, run.new_meter(), checks) if valid is not None else {}
             run.epoch_done(measured)
     run.history.best_epoch = stopper.restore(model)
     return run.history
@@ -263,35 +266,16 @@ def predict(
     sampler = getattr(data, "sampler", None), getattr(getattr(data, "batch_sampler", None), "sampler", None)
     if any(isinstance(s, RandomSampler) or getattr(s, "shuffle", False) is True for s in sampler):
         raise ValueError("the loader shuffles, so the predictions would come in no known order: use shuffle=False")
+    expect.whole(batch_size=batch_size, least=1)
     engine = Engine(device, precision)
     engine.place(model)
     parts = [(part, None) for part in data.split(batch_size)] if isinstance(data, Tensor) else data
     with tensor_cores(engine.precision), mode_restored(model), torch.inference_mode(), engine.autocast():
         model.eval()
-        outputs = [model(*inputs).cpu() for inputs in batches.inputs_only(parts, engine.device)]
+        outputs = []
+        for inputs in batches.inputs_only(parts, engine.device):
+            with failures.in_words(model, inputs, precision=engine.precision):
+                outputs.append(model(*inputs).cpu())
     if not outputs:
         raise ValueError("there is nothing to predict: the data have no batch")
     return torch.cat(outputs)
-
-
-def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Say for each example whether the class with the largest output is the right one.
-
-    Parameters
-    ----------
-    outputs : Tensor of shape (n, n_classes)
-        Logits or probabilities.
-    targets : Tensor of shape (n,)
-        Class numbers.
-
-    Returns
-    -------
-    Tensor of bool, shape (n,)
-        Its mean is the accuracy.
-
-    Examples
-    --------
-    >>> accuracy(torch.tensor([[2.0, 1.0], [0.0, 3.0]]), torch.tensor([0, 0]))
-    tensor([ True, False])
-    """
-    return outputs.argmax(dim=1) == targets

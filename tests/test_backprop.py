@@ -289,5 +289,28 @@ def test_a_mistake_is_named(changes, message):
 
 
 def test_numerical_gradient_refuses_integers():
-    with pytest.raises(ValueError, match="float64"):
+    with pytest.raises(TypeError, match="floating-point numbers are needed"):
         backprop.numerical_gradient(lambda w: w.sum(), torch.tensor([1, 2]))
+
+
+@pytest.mark.parametrize(("theta", "eps"), [(1000.0, 1e-5), (1.0, 1e-9)])
+def test_numerical_gradient_refuses_a_distance_that_rounding_swallows(theta, eps):
+    """In float32 both evaluations would be at one point, and the gradient of anything 0."""
+    with pytest.raises(ValueError, match=r"is lost beside a theta of torch\.float32"):
+        backprop.numerical_gradient(lambda w: (w**2).sum(), torch.tensor([theta]), eps=eps)
+
+
+def test_weights_may_be_stacked_into_one_tensor():
+    g = torch.Generator().manual_seed(0)
+    W, b, X, y = (torch.randn(*size, generator=g) for size in ((3, 4, 4), (3, 4), (5, 4), (5, 4)))
+    options = {"activations": ["tanh"] * 3, "loss_fn": "mse"}
+    stacked = backprop.trace(X, y, W, b, **options)
+    W.requires_grad_()
+    a = X
+    for W_l, b_l in zip(W, b, strict=True):
+        a = torch.tanh(a @ W_l.T + b_l)
+    torch.nn.functional.mse_loss(a, y).backward()
+    torch.testing.assert_close(torch.stack(stacked.dL_dW), W.grad)
+    assert len(stacked.weights) == len(stacked.biases) == 3
+    with pytest.raises(ValueError, match="Got 2 weight matrices, 3 biases"):
+        backprop.forward(X, W[:2], b, ["tanh"] * 3)

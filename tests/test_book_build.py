@@ -1,62 +1,16 @@
-"""The strict build on a miniature book: what fails it, what it repeats, and what a killed build leaves behind."""
+"""The strict build on a miniature book: what fails it, what it repeats, and when it is refused."""
 
-import os
-import shutil
-import signal
-import subprocess
-import sys
-from pathlib import Path
-
-import nbformat
 import pytest
+import small_book
 from filelock import FileLock
+from small_book import TOC, build, write_notebook
 
-ROOT = Path(__file__).resolve().parents[1]
-TOC = "format: jb-book\nroot: book/intro\nchapters:\n  - file: notebooks/01_small\n  - file: book/references\n"
-
-
-def write_notebook(book, *cells):
-    made = [
-        nbformat.v4.new_markdown_cell(text, id=f"c{i}")
-        if text.startswith("#")
-        else nbformat.v4.new_code_cell(text, id=f"c{i}")
-        for i, text in enumerate(cells)
-    ]
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
-    nbformat.write(nbformat.v4.new_notebook(cells=made, metadata=kernel), book / "notebooks" / "01_small.ipynb")
+from tools.build import begin
 
 
 @pytest.fixture
 def book(tmp_path):
-    """A copy of the book's configuration and extensions with one small chapter."""
-    shutil.copytree(ROOT / "book", tmp_path / "book")
-    shutil.copytree(ROOT / "tools", tmp_path / "tools")
-    shutil.copytree(ROOT / "helpers", tmp_path / "helpers")
-    shutil.copy(ROOT / "_config.yml", tmp_path)
-    (tmp_path / "_toc.yml").write_text(TOC)
-    (tmp_path / "book" / "intro.md").write_text("# Small\n\nWith $x^2$ and {doc}`../notebooks/01_small`.\n")
-    (tmp_path / "notebooks").mkdir()
-    write_notebook(tmp_path, "# One", "print(6 * 7)")
-    return tmp_path
-
-
-def start(book, **more):
-    env = dict(os.environ, PYTHONPATH=str(book), PYTHONUNBUFFERED="1", NO_COLOR="1", **more)
-    return subprocess.Popen(
-        [sys.executable, "-m", "tools.build"],
-        cwd=book,
-        env=env,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,  # a group of its own, so that a test can kill the build with its kernels
-    )
-
-
-def build(book, **more):
-    process = start(book, **more)
-    output, _ = process.communicate(timeout=300)
-    return process.returncode, output
+    return small_book.make(tmp_path)
 
 
 def test_a_sound_book_builds_and_an_edit_in_helpers_executes_it_again(book):
@@ -120,26 +74,6 @@ def test_words_lead_to_the_glossary_and_back(book):
     ).read_text().replace("<span>One</span>", "One")
 
 
-@pytest.mark.skipif(os.name != "posix", reason="kills a process group")
-def test_a_killed_build_does_not_poison_the_next(book):
-    status, output = build(book)
-    assert status == 0, output
-    (book / "book" / "intro.md").open("a").write("\nMore.\n")
-    process = start(book)
-    for line in process.stdout:
-        if "reading sources" in line:
-            break
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    for page in (book / "_build").rglob("*.html"):  # as if it had been killed in the middle of writing
-        page.write_text("half")
-    status, output = build(book)
-    assert status == 0, output
-    pages = [p for p in (book / "_build/html").rglob("*.html") if "_static" not in p.parts]
-    assert pages
-    assert not [p for p in pages if p.read_text() == "half"]
-
-
 def test_a_second_build_at_the_same_time_is_refused_with_one_sentence(book):
     lock = book / "_build" / ".cache" / "build.lock"
     lock.parent.mkdir(parents=True)
@@ -157,3 +91,14 @@ def test_a_build_folder_that_cannot_be_written_is_named(book):
     assert status != 0
     assert "can't be written" in output
     assert "Traceback" not in output
+
+
+def test_a_damaged_mark_of_the_last_build_counts_as_none(tmp_path):
+    (tmp_path / ".cache").mkdir()
+    (tmp_path / ".cache" / "finished").write_bytes(b"\xff\xfe\x00")
+    pages = tmp_path / "html"
+    pages.mkdir()
+    (pages / "old.html").write_text("old")
+    begin(tmp_path, pages)
+    assert list(pages.iterdir()) == []
+    assert not (tmp_path / ".cache" / "finished").exists()

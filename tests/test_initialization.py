@@ -227,7 +227,7 @@ def test_numbers_that_are_none(wrong):
 
 
 def test_no_network_to_measure():
-    with pytest.raises(ValueError, match="n_seeds is at least 1"):
+    with pytest.raises(ValueError, match="a whole number from 1 on"):
         measured_variances(SCHEMES[0], RELU, [4, 4], n_seeds=0)
 
 

@@ -130,7 +130,7 @@ def test_the_extent_puts_grid_points_at_the_centres_of_pixels():
             lambda: over_starts(surfaces.parabola(), lr=0.1, rule=rules.Adam(), n_steps=1),
             "two coordinates with a known minimum",
         ),
-        (lambda: over_starts(RAVINE, lr=0.1, rule=rules.Adam(), n_steps=1, n=1), "at least 2 points"),
+        (lambda: over_starts(RAVINE, lr=0.1, rule=rules.Adam(), n_steps=1, n=1), "a whole number from 2 on"),
         (
             lambda: over_rate_and_momentum(
                 RAVINE,

@@ -265,7 +265,7 @@ MISTAKES = {
     "rate negative": (lambda: descend(surfaces.parabola(), 1.0, lr=-0.1, n_steps=1), "not negative, got -0.1"),
     "rate NaN": (lambda: descend(surfaces.parabola(), 1.0, lr=math.nan, n_steps=1), "finite"),
     "rates without starts": (lambda: descend(surfaces.parabola(), 1.0, lr=torch.ones(3), n_steps=1), r"\(3, dim\)"),
-    "negative steps": (lambda: descend(surfaces.parabola(), 1.0, lr=0.1, n_steps=-1), "n_steps must be 0 or more"),
+    "negative steps": (lambda: descend(surfaces.parabola(), 1.0, lr=0.1, n_steps=-1), "a whole number from 0 on"),
     "f sums over the batch": (
         lambda: descend(lambda p: (p**2).sum(), [[1.0], [2.0]], lr=0.1, n_steps=1),
         "one per point",

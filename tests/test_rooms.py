@@ -36,11 +36,12 @@ def room(modules, packages="", doors="", inside=""):
 ROOMS = {
     "style": room("style", "matplotlib cycler", "", "IPython matplotlib_inline"),
     "runtime": room("runtime", "torch numpy"),
+    "expect": room("expect", "torch"),
     "check": room("check check_words glue", "torch", "", "IPython style"),
     "data": room(
         "corpus data data_sets data_sources download loading text toy toy_classes",
         "torch numpy",
-        "",
+        "expect",
         "torchvision sklearn filelock platformdirs tqdm",
     ),
     "calculus": room(
@@ -48,12 +49,13 @@ ROOMS = {
         "optim_maps optim_paths optim_rules optim_surfaces piecewise recurrence residual resnet schedules surfaces "
         "tables",
         "torch",
+        "expect",
     ),
     "graph": room("graph graph_drawing graph_layout graph_steps graph_svg", "", "style"),
     "training": room(
         "training run engine checkpoint diagnose early_stopping failures history lr_finder meter progress",
         "torch numpy accelerate",
-        "runtime calculus",
+        "runtime calculus expect",
         "tqdm pandas plotting",
     ),
     "plotting": room("plotting plotting_training", "matplotlib numpy torch", "style calculus training"),

@@ -45,7 +45,7 @@ def test_bad_n(make, n):
 @pytest.mark.parametrize("make", [toy.line, toy.polynomial, *LABELLED, toy.high_dimensional_linear])
 @pytest.mark.parametrize("noise", [-0.1, math.nan])
 def test_bad_noise(make, noise):
-    with pytest.raises(ValueError, match="a standard deviation is never negative"):
+    with pytest.raises(ValueError, match="a standard deviation is finite and never negative"):
         make(noise=noise)
 
 

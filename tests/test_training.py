@@ -521,3 +521,18 @@ def test_gpu_agrees_with_the_cpu(Xy, precision):
 
 def test_public_names():
     assert training.find_lr.__module__ == "helpers.lr_finder"
+
+
+@pytest.mark.parametrize("part", ["train", "valid", "evaluate"])
+def test_shapes_that_broadcast_are_seen_in_a_later_batch_too(part):
+    X, model = torch.ones(2, 1), nn.Linear(1, 1)
+    good, ragged = [(X, X)], [(X, X), (X, X[:1])]
+    loss = {"loss_fn": nn.MSELoss(), "device": "cpu"}
+    more = loss | {"optimizer": torch.optim.SGD(model.parameters()), "epochs": 1, "progress": False}
+    attempts = {
+        "train": lambda: fit(model, ragged, **more),
+        "valid": lambda: fit(model, good, ragged, **more),
+        "evaluate": lambda: evaluate(model, ragged, **loss),
+    }
+    with pytest.raises(ValueError, match=r"\(2, 1\) with targets of shape \(1, 1\): PyTorch would broadcast"):
+        attempts[part]()

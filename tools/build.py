@@ -70,7 +70,7 @@ def fingerprint() -> str:
 def begin(folder: Path, *outputs: Path) -> None:
     """Keep what the last build left only if it ended well and the same tools made it."""
     finished = folder / ".cache" / "finished"
-    if not finished.exists() or finished.read_text(encoding="utf-8") != fingerprint():
+    if not finished.exists() or finished.read_bytes() != fingerprint().encode():  # it may be damaged
         for output in outputs:
             shutil.rmtree(output, ignore_errors=True)
             output.mkdir(parents=True, exist_ok=True)
