@@ -312,8 +312,8 @@ def test_killed_at_random_moments_the_run_ends_bit_identical(tmp_path, kills):
         process = context.Process(target=training_runs.unfinished, args=(path, str(log), epochs, every, "plain"))
         process.start()
         wait_until(lambda p=process, s=stamp: not p.is_alive() or (path.exists() and path.stat().st_mtime_ns != s))
-        if killed < kills:
-            process.join(rng.uniform(0.0, 0.06))
+        if killed < kills or not in_the_middle:  # of an epoch: once at least, however long that takes
+            process.join(rng.uniform(0.0, 0.06) if killed < kills else 0.0)
             process.kill()
         process.join(120)
         if process.exitcode == 0:
@@ -321,7 +321,7 @@ def test_killed_at_random_moments_the_run_ends_bit_identical(tmp_path, kills):
         assert process.exitcode == -signal.SIGKILL
         killed += 1
         in_the_middle += checkpoint.load(path)["step"] > 0
-    assert killed == kills
+    assert killed >= kills
     assert in_the_middle > 0
     assert equal(read(path), read(straight))
 

@@ -67,7 +67,7 @@ def test_a_name_may_have_dots_and_an_unknown_one_is_answered_with_all(suite, cap
 def test_how_a_combination_is_installed(name, installed, tmp_path):
     (combination,) = matrix.choose([name])
     first, *steps = matrix.install_steps(combination, "the-python", tmp_path, UV)
-    assert first == ["uv", "venv", "--quiet", "--clear", "--python", "the-python", str(tmp_path)]
+    assert first == ["uv", "venv", "--quiet", "--clear", "--seed", "--python", "the-python", str(tmp_path)]
     assert [" ".join(step) for step in steps] == [
         f"uv pip install --quiet --python {tmp_path} {it}" for it in installed
     ]

@@ -118,7 +118,7 @@ def find_python(version: str, uv: Sequence[str]) -> str | None:
 def install_steps(combination: Combination, python: str, env: Path, uv: Sequence[str]) -> list[list[str]]:
     """The commands that make the environment of a combination in the folder `env`."""
     install = [*uv, "pip", "install", "--quiet", "--python", str(env)]
-    steps = [[*uv, "venv", "--quiet", "--clear", "--python", python, str(env)]]
+    steps = [[*uv, "venv", "--quiet", "--clear", "--seed", "--python", python, str(env)]]
     if combination.releases == "locked":
         steps += [[*install, "-r", "requirements.lock"], [*install, "--no-deps", "-e", "."]]
     else:

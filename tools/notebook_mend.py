@@ -184,7 +184,9 @@ def refresh_outputs(chapter: Chapter) -> list[Change]:
         if node.cell_type == "code":
             node.outputs, node.execution_count = [], None
     resources = {"metadata": {"path": str(chapter.path.resolve().parent)}}
-    client = NotebookClient(run, timeout=CELL_TIMEOUT, kernel_name="python3", resources=resources)
+    client = NotebookClient(
+        run, timeout=CELL_TIMEOUT, kernel_name="python3", resources=resources, coalesce_streams=True
+    )
     env = {key: value for key, value in os.environ.items() if key != "BOOK_BUILD"}
     try:
         client.execute(env=env)

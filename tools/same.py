@@ -7,9 +7,9 @@
 
 Each of the two starts from a clone of one commit (by default a snapshot of the working tree), in a folder of another
 name, without any cache.
-Everything is compared byte for byte, but for the date that a page says it was built on and the few figures that
-measure time (`CLOCK` below). With ``--threads`` sums are
-formed in another order, so the last bits differ, and training amplifies that; numbers may differ by ``--tolerance``.
+Everything is compared byte for byte, but for the dates that a page names and the few figures that measure time (`CLOCK`
+below). With ``--threads`` sums are formed in another order, so the last bits differ, and training amplifies that;
+numbers may differ by ``--tolerance``.
 """
 
 from __future__ import annotations
