@@ -7,7 +7,6 @@ table says how many cores did it.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from nbclient import NotebookClient
 
 from tools import warm_kernels
 from tools.build import ROOT, build
+from tools.provenance import cores
 
 RESULT = Path(__file__).parent / "results" / "build_time.md"
 EDITED = ROOT / "notebooks" / "09_losses.ipynb"
@@ -83,8 +83,7 @@ def main() -> int:
     warm_kernels.use(1)
     empty_notebook()
     parts.insert(2, ("the same, in one forked from the process that has imported all", timed(empty_notebook)))
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    lines = [f"# Build time\n\nMeasured with `python -m benchmarks.build_time` on {cores} cores.\n"]
+    lines = [f"# Build time\n\nMeasured with `python -m benchmarks.build_time` on {cores()} cores.\n"]
     for title, table in (("build", rows), ("part", parts), ("chapter, executed in a kernel of its own", chapters)):
         lines += [
             f"| {title} | seconds |",

@@ -33,6 +33,7 @@ from torch.utils.data import DataLoader
 from benchmarks import training_d2l
 from benchmarks import training_peers as peers
 from helpers import data, training
+from tools.provenance import processor
 
 RESULTS = Path(__file__).parent / "results"
 LR = 0.3
@@ -189,21 +190,13 @@ def tiny(repetitions: int, epochs: int = 1000) -> dict[str, float]:
 def environment(device: str) -> dict[str, str | int]:
     """What the numbers depend on."""
     packages = sorted({"torch", "numpy", *(package for package, _, _ in peers.PEERS.values())})
-    name = torch.cuda.get_device_name() if device == "cuda" else _processor()
+    name = torch.cuda.get_device_name() if device == "cuda" else processor()
     return {
         "device": name,
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         **{package: peers.installed(package) or "not installed" for package in packages},
     }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def table(report: dict) -> str:

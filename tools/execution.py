@@ -141,7 +141,7 @@ def execute(
     results = {path: hit for path in paths if (hit := _from_cache(path, keys[path], cache_dir))}
     todo = [path for path in paths if path not in results]
     if todo:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+        cores = provenance.cores()
         workers = max(1, min(workers or min(cores, 4), len(todo)))
         threads = threads or max(1, cores // workers)
         if len(todo) >= WORTH_WARMING:

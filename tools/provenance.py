@@ -36,13 +36,18 @@ def machine() -> str:
     """The processor, its cores and the accelerator that PyTorch finds."""
     import torch
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    available = cores()
     accelerator = "no GPU"
     if torch.cuda.is_available():
         accelerator = torch.cuda.get_device_name(0)
     elif torch.backends.mps.is_available():
         accelerator = "Apple GPU"
-    return f"{processor()}, {cores} core{'s' if cores > 1 else ''}, {accelerator}"
+    return f"{processor()}, {available} core{'s' if available > 1 else ''}, {accelerator}"
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
 def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
