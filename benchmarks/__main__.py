@@ -7,7 +7,7 @@ import sys
 
 from tools.build import ROOT
 
-BENCHMARKS = ("build_time", "page_weight", "lighthouse", "optimizers", "training")
+BENCHMARKS = ("build_time", "page_weight", "lighthouse", "optimizers", "training", "time_to_accuracy")
 
 
 def main() -> int:

@@ -1,11 +1,11 @@
 """The training loop against a loop near the limit and against its peers: ratios measured in one run.
 
-    python -m benchmarks.training [--quick] [--device cuda] [--repetitions N]
+    python -m benchmarks.training [--quick] [--device cuda] [--threads N] [--models NAME ...] [--repetitions N]
 
 Work: images of 28 x 28 in the format and number of Fashion-MNIST, made on the spot; a network is trained for one epoch
 and then measured on the test set, with loss and accuracy on both. The arms take turns; the table gives the median of
-their ratios to the near-limit loop of the same turn. Peers that are not installed are reported as such. On the CPU one
-thread is pinned.
+their ratios to the near-limit loop of the same turn. Peers that are not installed are reported as such. On the CPU the
+number of threads is pinned, to one unless `--threads` says another; a result of its own for each number.
 """
 
 from __future__ import annotations
@@ -59,16 +59,22 @@ def lenet() -> nn.Module:
 MODELS = {"mlp": mlp, "lenet": lenet}
 
 
-def write_idx(folder: Path, n_train: int, n_test: int) -> None:
-    """Write made-up images in the IDX format where torchvision looks for FashionMNIST: ten prototypes with noise."""
-    rng = np.random.default_rng(0)
-    raw = folder / "FashionMNIST" / "raw"
-    raw.mkdir(parents=True)
+def made_images(n_train: int, n_test: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Images of ten prototypes with noise, uint8 (n, 28, 28), and their labels, for the parts "train" and "t10k"."""
+    rng, parts = np.random.default_rng(0), {}
     prototypes = 255 * (rng.random((10, 28, 28)) < 0.25)  # easy: d2l's trainer insists on a loss below 0.5
     for name, n in (("train", n_train), ("t10k", n_test)):
         labels = rng.integers(0, 10, n).astype(np.uint8)
         noise = rng.integers(-30, 31, (n, 28, 28), dtype=np.int16)
-        images = np.clip(prototypes[labels] + noise, 0, 255).astype(np.uint8)
+        parts[name] = np.clip(prototypes[labels] + noise, 0, 255).astype(np.uint8), labels
+    return parts
+
+
+def write_idx(folder: Path, parts: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
+    """Write images and labels, both uint8, in the IDX format where torchvision looks for FashionMNIST."""
+    raw = folder / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name, (images, labels) in parts.items():
         for kind, array, magic in (("images-idx3", images, 2051), ("labels-idx1", labels, 2049)):
             header = np.array([magic, *array.shape], dtype=">i4").tobytes()
             (raw / f"{name}-{kind}-ubyte").write_bytes(header + array.tobytes())
@@ -235,19 +241,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a fifth of the data, two turns")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="of PyTorch on the CPU")
+    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS), help="networks to time")
     parser.add_argument("--repetitions", type=int)
     parser.add_argument("--only", nargs="*", help="packages of the peers to time (all that are installed by default)")
     options = parser.parse_args()
     if options.device == "cpu":
-        torch.set_num_threads(1)
+        torch.set_num_threads(options.threads)
     wanted = {package for package, _, _ in peers.PEERS.values()} if options.only is None else set(options.only)
     repetitions = options.repetitions or (2 if options.quick else 7)
     examples = (12_000, 2_000) if options.quick else (60_000, 10_000)
     results = {}
     with tempfile.TemporaryDirectory() as folder:
-        write_idx(Path(folder), *examples)
+        write_idx(Path(folder), made_images(*examples))
         bench = Bench(Path(folder), options.device)
-        for model, batch_size in CONFIGURATIONS:
+        for model, batch_size in [pair for pair in CONFIGURATIONS if pair[0] in options.models]:
             name = f"{model}, batch {batch_size}"
             results[name] = compare(bench.arms(model, batch_size, wanted), repetitions, options.device)
             ratio = results[name]["fit"]["ratio"]
@@ -263,7 +271,8 @@ def main() -> int:
         "gpu": not_run if options.device == "cpu" else "The table above was measured on the GPU.",
     }
     RESULTS.mkdir(exist_ok=True)
-    stem = f"training-{options.device}{'-quick' if options.quick else ''}"
+    threads = f"-{options.threads}threads" if options.device == "cpu" and options.threads != 1 else ""
+    stem = f"training-{options.device}{threads}{'-quick' if options.quick else ''}"
     (RESULTS / f"{stem}.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
     (RESULTS / f"{stem}.md").write_text(table(report), encoding="utf-8")
     print(table(report))
