@@ -233,6 +233,14 @@ def test_a_first_visit_in_the_dark_is_dark_before_any_script_has_come(base, chro
     context.close()
 
 
+def test_the_policy_of_the_server_forbids_other_scripts(base, chromium_browser):
+    with opened(chromium_browser, base + "book/setup.html") as (tab, record):
+        add = "document.head.append(Object.assign(document.createElement('script'), {textContent: 'window.ran = 1'}))"
+        assert tab.evaluate(f"{add}; window.ran") is None
+        assert "Content Security Policy" in record["errors"].pop()
+        assert record["errors"] == []
+
+
 def test_every_chapter_says_where_its_numbers_come_from(built_site):
     silent = [p for p in pages() if p.startswith("notebooks/") and "This page was run on" not in _text(p)]
     assert silent == []

@@ -19,11 +19,22 @@ def pages() -> list[str]:
     return [p for p in found if not p.startswith(("_static/", "_sources/")) and p != "index.html"]
 
 
+POLICY = (
+    "default-src 'self'; script-src 'self' 'sha256-FCKNsYydxWQNdz/yEIF+bNBRokFI9npyxgPAtL1qrTM='; "
+    "style-src 'self' 'unsafe-inline'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'"
+)
+"""The Content-Security-Policy of the finished site; the hash is that of the script that chooses the colours."""
+
+
 class Quiet(http.server.SimpleHTTPRequestHandler):
-    """Serves files, and says nothing of it."""
+    """Serves files under the policy, and says nothing of it."""
 
     def log_message(self, *_):
         pass
+
+    def end_headers(self):
+        self.send_header("Content-Security-Policy", POLICY)
+        super().end_headers()
 
 
 class _Server(http.server.ThreadingHTTPServer):
