@@ -226,6 +226,8 @@ def table(report: dict) -> str:
         lines.append("")
     missing = [name for name, (package, _, _) in peers.PEERS.items() if env[package] == "not installed"]
     lines += [f"Not installed here: {', '.join(missing)}." if missing else "All peers were installed.", ""]
+    if report.get("only") is not None:
+        lines += [f"Timed of them: only those of {', '.join(report['only']) or 'none'} (`--only`).", ""]
     if env[training_d2l.PACKAGE] == "not installed":
         lines += [f"To time d2l 1: `{training_d2l.HINT}`.", ""]
     for column, arms in report["results"].items():
@@ -264,6 +266,7 @@ def main() -> int:
     report = {
         "quick": options.quick,
         "repetitions": repetitions,
+        "only": options.only,
         "examples": examples,
         "environment": environment(options.device),
         "results": results,

@@ -119,6 +119,9 @@ def test_a_full_disk_fails_the_build_and_is_named(book, size):
     status, output = build(book, *isolated(build=(book / "_build", f"size={size}")))
     assert status != 0
     assert "No space left on device" in output
+    assert (
+        output.strip().splitlines()[-1].endswith(f"{book / '_build'} is full; free some space there and build again.")
+    )
     status, output = build(book)
     assert status == 0, output
 

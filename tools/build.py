@@ -15,6 +15,8 @@ from filelock import FileLock, Timeout
 
 ROOT = Path(__file__).resolve().parent.parent
 SITE = ROOT / "_build" / "html"
+LEAST_FREE = 2**20
+"""Bytes: a disk with less than this is taken for full when a build has failed."""
 MAKERS = ("book/_ext", "book/_static", "book/_templates", "helpers/web", "tools")
 
 
@@ -82,6 +84,13 @@ def end(folder: Path) -> None:
     (folder / ".cache" / "finished").write_text(fingerprint(), encoding="utf-8")
 
 
+def why_it_failed(folder: Path) -> str:
+    """The sentence with which a failed build ends, after all that Sphinx said."""
+    if folder.exists() and shutil.disk_usage(folder).free < LEAST_FREE:
+        return f"The book was not built: the disk that holds {folder} is full; free some space there and build again."
+    return "The book was not built; the messages above say why."
+
+
 def build(*, quiet: bool = False) -> int:
     """Build the strict site into ``_build/html``.
 
@@ -114,7 +123,7 @@ def main() -> int:
     start = time.perf_counter()
     status = build(quiet=parser.parse_args().quiet)
     if status:
-        print("\nThe book was not built; the messages above say why.", file=sys.stderr)
+        print(f"\n{why_it_failed(ROOT / '_build')}", file=sys.stderr)
         return status
     seconds = time.perf_counter() - start
     print(f"\nThe book is in {SITE.relative_to(ROOT)} ({seconds:.0f} s). Open {SITE.as_uri()}/index.html")
