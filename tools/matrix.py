@@ -31,6 +31,8 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "_build" / "matrix"
 PYTHONS = ("3.11", "3.12", "3.13")
 RELEASES = ("lowest", "locked", "highest")
+PROJECT = "deep-learning-worked-out"
+"""What `pyproject.toml` calls the book; it is installed from its folder, which counts as building."""
 D2L_1 = "d2l==1.0.3"
 """Its pins ask for a numpy of 2022, so it is installed without them."""
 
@@ -123,7 +125,8 @@ def install_steps(combination: Combination, python: str, env: Path, uv: Sequence
         steps += [[*install, "-r", "requirements.lock"], [*install, "--no-deps", "-e", "."]]
     else:
         resolution = {"lowest": "lowest-direct", "highest": "highest"}[combination.releases]
-        steps.append([*install, "--resolution", resolution, "--only-binary", ":all:", "-r", "requirements.txt"])
+        wheels = ["--only-binary", ":all:", "--no-binary", PROJECT]
+        steps.append([*install, "--resolution", resolution, *wheels, "-r", "requirements.txt"])
     if combination.d2l_1:
         steps.append([*install, "--no-deps", D2L_1])
     return steps
