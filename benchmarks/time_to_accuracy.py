@@ -191,6 +191,7 @@ def table(report: dict) -> str:
         f"median of {report['seeds']} seeds, at most {report['epochs']} epochs.",
         "",
     ]
+    lines += [f"Measured with `{report['command']}`.", ""]
     head = ["loop", "seconds", "epochs", "seeds that arrived", "best accuracy"]
     head += ["peak memory, MiB"] * ("peak_memory_bytes" in next(iter(runs.values()))[0])
     lines += [f"| {' | '.join(head)} |", "| --- |" + " ---: |" * (len(head) - 1)]
@@ -227,11 +228,17 @@ def main() -> int:
         results = measure(loops.Bench(Path(folder), options.device), options.epochs, options.target, seeds)
     env = loops.environment(options.device)
     report = {
-        "quick": options.quick, "data": title, "examples": [len(parts[name][1]) for name in ("train", "t10k")],
-        "target": options.target, "epochs": options.epochs, "seeds": seeds,
-        "environment": {**{key: env[key] for key in ("device", "threads", "python", "torch", "torchvision")},
-                        "device_type": options.device}, "results": results,
-    }  # fmt: skip
+        "command": loops.command("time_to_accuracy"),
+        "quick": options.quick,
+        "data": title,
+        "examples": [len(parts[name][1]) for name in ("train", "t10k")],
+        "target": options.target,
+        "epochs": options.epochs,
+        "seeds": seeds,
+        "environment": {key: env[key] for key in ("device", "threads", "python", "torch", "torchvision")}
+        | {"device_type": options.device},
+        "results": results,
+    }
     stem = f"time_to_accuracy-{options.device}{'-quick' if options.quick else ''}"
     loops.RESULTS.mkdir(exist_ok=True)
     (loops.RESULTS / f"{stem}.json").write_text(json.dumps(report, indent=1), encoding="utf-8")

@@ -193,6 +193,11 @@ def tiny(repetitions: int, epochs: int = 1000) -> dict[str, float]:
     return {**per_epoch, "ratio": result["fit"]["ratio"]}
 
 
+def command(name: str) -> str:
+    """What was typed to run the benchmark of this name."""
+    return " ".join([f"python -m benchmarks.{name}", *sys.argv[1:]])
+
+
 def environment(device: str) -> dict[str, str | int]:
     """What the numbers depend on."""
     packages = sorted({"torch", "numpy", *(package for package, _, _ in peers.PEERS.values())})
@@ -211,6 +216,7 @@ def table(report: dict) -> str:
     what = f"{report['examples'][0]:,} + {report['examples'][1]:,} images, median of {report['repetitions']} turns"
     lines = [f"# Training loop{' (quick run: not for quoting)' if report['quick'] else ''}", ""]
     lines += [f"{env['device']}, {env['threads']} thread(s); {what}. Seconds relative to the near-limit loop.", ""]
+    lines += [f"Measured with `{report['command']}`.", ""]
     columns = list(report["results"])
     for title, feed in (
         ("Each in the way its own documentation shows", "own way"),
@@ -264,6 +270,7 @@ def main() -> int:
             print(f"{name}: fit {ratio:.2f} times the near-limit loop (target {LIMITS[batch_size]:.2f})", flush=True)
     not_run = "GPU: not run, there is none here. `python -m benchmarks.training --device cuda` fills this table on one."
     report = {
+        "command": command("training"),
         "quick": options.quick,
         "repetitions": repetitions,
         "only": options.only,

@@ -53,7 +53,15 @@ def test_what_was_not_reached_is_not_given_a_time():
     some = [never, bench.reached([(1.0, 0.995)], 0.99), never]
     assert bench.middle(some, "seconds") == float("inf")
     env = {"device": "a processor", "threads": 1, "device_type": "cpu", "torch": "2", "torchvision": "0", "python": "3"}
-    report = {"quick": False, "data": "made digits", "examples": [6, 4], "target": 0.99, "epochs": 1, "seeds": 3}
+    report = {
+        "command": "what was typed",
+        "quick": False,
+        "data": "made digits",
+        "examples": [6, 4],
+        "target": 0.99,
+        "epochs": 1,
+        "seeds": 3,
+    }
     text = bench.table(report | {"environment": env, "results": {"fit": some}})
     assert "| fit | not reached | not reached | 1 of 3 | 0.9950 |" in text
     assert "GPU: not run" in text
