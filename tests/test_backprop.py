@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ TORCH_ACTIVATIONS = {
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,
     "relu": torch.relu,
-    "softplus": F.softplus,
+    "softplus": lambda z: F.softplus(z, threshold=40),  # above it a straight line; by default from 20 on, 2e-9 off
 }
 TORCH_LOSSES = {
     "half_sse": lambda y_hat, y: 0.5 * F.mse_loss(y_hat, y, reduction="sum"),
@@ -48,6 +49,15 @@ def problems(draw, losses=tuple(TORCH_LOSSES)):
     if loss == "cross_entropy":
         y = torch.randint(widths[-1], (n,), generator=g)
     return X, y, weights, biases, names, loss
+
+
+@pytest.mark.parametrize("z", [-30.0, 0.0, 20.5, 25.0, 60.0])
+def test_softplus_has_no_corner(z):
+    X, y, W, b = f64([[z]]), f64([[0.0]]), f64([[1.0]]), f64([0.0])
+    traced = backprop.trace(X, y, [W], [b], activations=["softplus"], loss_fn="half_sse")
+    a = max(z, 0) + math.log1p(math.exp(-abs(z)))
+    assert traced.a[1].item() == pytest.approx(a, rel=1e-15)
+    assert traced.delta[0].item() == pytest.approx(a / (1 + math.exp(-z)), rel=1e-14)
 
 
 @quick
