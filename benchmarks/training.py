@@ -245,6 +245,14 @@ def table(report: dict) -> str:
     return "\n".join(lines) + "\n"
 
 
+def record(stem: str, report: dict, text: str) -> None:
+    """Write a report and its table into the results, and print the table."""
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{stem}.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
+    (RESULTS / f"{stem}.md").write_text(text, encoding="utf-8")
+    print(text)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a fifth of the data, two turns")
@@ -280,12 +288,9 @@ def main() -> int:
         "tiny": tiny(repetitions),
         "gpu": not_run if options.device == "cpu" else "The table above was measured on the GPU.",
     }
-    RESULTS.mkdir(exist_ok=True)
     threads = f"-{options.threads}threads" if options.device == "cpu" and options.threads != 1 else ""
     stem = f"training-{options.device}{threads}{'-quick' if options.quick else ''}"
-    (RESULTS / f"{stem}.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
-    (RESULTS / f"{stem}.md").write_text(table(report), encoding="utf-8")
-    print(table(report))
+    record(stem, report, table(report))
     return 0
 
 

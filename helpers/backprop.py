@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from helpers import expect
+from helpers import activations, expect
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,7 @@ ACTIVATIONS = {
         Activation("sigmoid", torch.sigmoid, lambda z, a: a * (1 - a)),
         Activation("tanh", torch.tanh, lambda z, a: 1 - a**2),
         Activation("relu", torch.relu, lambda z, a: (z > 0).to(z.dtype)),  # 0 at the kink, as in PyTorch
-        # not F.softplus, which returns z itself above 20, 2e-9 off, with slope 1
-        Activation("softplus", lambda z: torch.logaddexp(z, torch.zeros_like(z)), lambda z, a: torch.sigmoid(z)),
+        Activation("softplus", activations.get("softplus").f, lambda z, a: torch.sigmoid(z)),
     )
 }
 """Activations by name. Any other goes in as an :class:`Activation`."""

@@ -1,4 +1,4 @@
-"""Sphinx extension: one script stands in a page, the same in all, so that a policy can forbid every other.
+"""For `book_site`: one script stands in a page, the same in all, so that a policy can forbid every other.
 
 The theme and its extensions set their options by small scripts in every page. They move to files of the site; what no
 page uses (the page's name for a list of versions, the settings of live kernels) goes. Options that are set one by one
@@ -45,18 +45,3 @@ def into_files(text: str, static: Path) -> str:
         return f'    <script src="{called[1]}_static/{name}"></script>\n'
 
     return PATTERN.sub(moved, KERNELS.sub("", text))
-
-
-def rewrite(app, exception):
-    """Do it for every page, after all else that changes them."""
-    if exception is not None or app.builder.format != "html":
-        return
-    for path in Path(app.outdir).rglob("*.html"):
-        text = path.read_text(encoding="utf-8")
-        if (less := into_files(text, Path(app.outdir) / "_static")) != text:
-            path.write_text(less, encoding="utf-8")
-
-
-def setup(app):
-    app.connect("build-finished", rewrite, priority=900)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}

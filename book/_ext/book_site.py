@@ -3,6 +3,7 @@
 * the buttons in the page header: download the notebook, open it in Colab (where a repository is known);
 * a site that serves every byte itself and serves few: scripts that no page uses are left out, the icon font is cut down
   to the icons in use, and the theme's style sheet loses the rules of the others;
+* pages in which no script stands but one (`book_scripts`);
 * each chapter without its solutions, for download;
 * drawings and tables made by a Python function, for pages that are not notebooks (the ``{drawing}`` and ``{table-of}``
   directives).
@@ -26,6 +27,8 @@ from sphinx.util.docutils import SphinxDirective
 ROOT = Path(__file__).resolve().parents[2]
 if str(ROOT) not in sys.path:  # `jupyter-book build .` does not put the book's folder on the path
     sys.path.insert(0, str(ROOT))
+
+from book_scripts import into_files  # noqa: E402
 
 from tools import colab, practice  # noqa: E402
 from tools.chapter import read  # noqa: E402
@@ -193,6 +196,7 @@ def slim_down(app, exception):
         less = text.replace(FIRST_THEME, SYSTEM_THEME)
         if path.name != "search.html":  # the theme loads them for a search while one types, which is off
             less = _SEARCH_TOOLS.sub("", less)
+        less = into_files(less, static)
         if less != text:
             path.write_text(less, encoding="utf-8")
     scripts = "".join(p.read_text(encoding="utf-8") for p in static.rglob("scripts/*.js") if p.stem != "fontawesome")
